@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a master and its children tell each other: fixed records over one SOCK_SEQPACKET pair per child.
+//
+// The same records travel master ↔ router, master ↔ uplink (worker hosts), master ↔ worker, and embedded program ↔ fork server; both ends are always the same
+// build on the same host, so plain structs are safe. Invariants: (1) one packet = one Notice, whole; (2) a channel's EOF means that the other end is dead;
+// (3) neither end ever blocks on a channel: a full one is the peer's death sentence at the master, a retry at a child.
+#pragma once
+
+#include <sys/types.h>
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+#include <type_traits>
+
+namespace forkmill::supervisor {
+
+/// Why a child ended, as far as its parent can tell.
+enum class Cause : std::uint8_t { Unknown, Exit, Signal, Oom, HardTimeout, StartTimeout, Recycle, Drain, Killed, HostLost };
+
+std::string_view name_of(Cause cause);
+
+inline constexpr std::size_t kLeasesInNotice = 16;
+inline constexpr std::size_t kStderrTail = 512;
+
+enum class Verb : std::uint8_t {
+    // parent → router, uplink or broker thread
+    Born,       ///< A worker process was started: pool, slot, pid, generation.
+    Ready,      ///< It said Ready on its channel.
+    Died,       ///< It was reaped: cause, detail, the leases its scoreboard cells held, stderr tail.
+    Stopped,    ///< It was seen SIGSTOPped.
+    Continued,  ///< It runs again.
+    Roster,     ///< End of the list of living workers told to a fresh router (detail = their number).
+    // parent → any child
+    Drain,      ///< Finish what is held, then exit 0 (detail = milliseconds, 0: no limit).
+    Stop,       ///< End now, orderly, bounded.
+    Reopen,     ///< Reopen logs.
+    // child → parent
+    Up,         ///< The child is ready for work (a router: bound and serving).
+    Kill,       ///< Kill worker `slot` of `pool` with pid `pid` (it did not obey); cause says why.
+    Recycle,    ///< I, a worker, am about to leave on purpose: start my replacement (max_tasks_per_child, hard timeout, cancel(kill)).
+    Failed,     ///< I cannot start: text says why (initializer, module).
+    Spawn,      ///< To a fork server: start a worker; the packet carries its socket, channel and scoreboard fds.
+};
+
+struct Notice {
+    Verb verb{};
+    Cause cause{};
+    std::uint16_t pool = 0;        ///< Index of the pool in the config (embedded: index of the Pool object).
+    std::uint32_t slot = 0;
+    std::int32_t pid = 0;
+    std::uint32_t generation = 0;  ///< Of this slot's process, raised at each birth.
+    std::int32_t detail = 0;       ///< Exit code, signal number, milliseconds: see the verb.
+    std::uint32_t lease_count = 0;
+    std::array<std::uint64_t, kLeasesInNotice> leases{};  ///< Running at death; several only with threads > 1.
+    std::uint16_t text_size = 0;
+    std::array<char, kStderrTail> text{};                 ///< Last stderr bytes or a reason; not terminated.
+
+    std::string_view text_view() const { return {text.data(), text_size}; }
+    void set_text(std::string_view t) {
+        text_size = static_cast<std::uint16_t>(t.size() < kStderrTail ? t.size() : kStderrTail);
+        for (std::size_t i = 0; i < text_size; ++i) text[i] = t[t.size() - text_size + i];  // The tail says more than the head.
+    }
+};
+static_assert(std::is_trivially_copyable_v<Notice>);
+
+}  // namespace forkmill::supervisor
