@@ -65,8 +65,9 @@ struct Hello {
     std::uint32_t birth = 0;                ///< Generation of the slot's process (supervisor::Notice.generation).
     std::string host_key;                   ///< Names its master: the same text the uplink (or the local master) uses in Host records.
     std::uint32_t threads = 1;
-    std::vector<Offer> offers;
+    std::vector<Offer> offers;              ///< A name `@<build-id>` offers every bare function of that module.
     std::uint64_t session_ttl_ms = 0;       ///< Client's wish; 0: the broker's default.
+    std::vector<std::string> queues;        ///< Workers: the queues they serve; unknown ones REJECT the session.
 };
 
 struct Welcome {
