@@ -20,7 +20,7 @@ using Lease = std::uint64_t;
 
 struct Effect {
     enum class Kind : std::uint8_t {
-        Lease,        ///< worker `session`: run it. Details: Engine::leased(lease).
+        Assign,       ///< worker `session`: run it. Details: Engine::leased(lease).
         Outcome,      ///< client `session`: task `seq` ended with `outcome`, body in `view`/`extra`.
         Accepted,     ///< client: submits seq … seq+count-1 are accepted.
         Refused,      ///< client: submit `seq` was not taken: `code`, text in `text`.
