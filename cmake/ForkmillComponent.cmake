@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+# forkmill_component(NAME [OBJECT] [GLOB dir...] [LINKS target...] [CAGES target...])
+#
+# Makes library forkmill_NAME from every .cc below the given folders (default: this one), main.cc
+# excepted. LINKS are the components it stands on; CAGES are third parties that only its own sources
+# may include (law 2). A folder without sources yet
+# becomes a header-only library, so that the tree configures at every stage.
+function(forkmill_component name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "OBJECT" "" "GLOB;LINKS;CAGES")
+    if(NOT arg_GLOB)
+        set(arg_GLOB ".")
+    endif()
+    set(patterns "")
+    foreach(dir IN LISTS arg_GLOB)
+        list(APPEND patterns "${CMAKE_CURRENT_SOURCE_DIR}/${dir}/*.cc")
+    endforeach()
+    file(GLOB sources CONFIGURE_DEPENDS ${patterns})
+    list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+
+    set(target "forkmill_${name}")
+    if(NOT sources)
+        add_library(${target} INTERFACE)
+        set(visibility INTERFACE)
+    elseif(arg_OBJECT)
+        add_library(${target} OBJECT ${sources})
+        set(visibility PUBLIC)
+    else()
+        add_library(${target} STATIC ${sources})
+        set(visibility PUBLIC)
+    endif()
+    target_include_directories(${target} ${visibility} "${PROJECT_SOURCE_DIR}"
+                               "${PROJECT_SOURCE_DIR}/sdk/include")
+    target_link_libraries(${target} ${visibility} ${arg_LINKS} Threads::Threads ${CMAKE_DL_LIBS})
+    if(sources AND arg_CAGES)
+        target_link_libraries(${target} PRIVATE ${arg_CAGES})
+    endif()
+endfunction()
+
+# forkmill_binary(TARGET OUTPUT name [DIR dir] LINKS target...): a program, if its main.cc exists.
+function(forkmill_binary target)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "OUTPUT;DIR" "LINKS")
+    file(GLOB main CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/${arg_DIR}/main.cc")
+    if(NOT main)
+        return()
+    endif()
+    add_executable(${target} ${main})
+    set_target_properties(${target} PROPERTIES OUTPUT_NAME "${arg_OUTPUT}"
+                          INSTALL_RPATH "$ORIGIN/../${CMAKE_INSTALL_LIBDIR}")
+    target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}"
+                               "${PROJECT_SOURCE_DIR}/sdk/include")
+    target_link_libraries(${target} PRIVATE ${arg_LINKS} Threads::Threads ${CMAKE_DL_LIBS})
+endfunction()
