@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-# forkmill_component(NAME [OBJECT] [GLOB dir...] [LINKS target...] [CAGES target...])
+# A source for a library that has none of its own.
+set(FORKMILL_ANCHOR "${PROJECT_BINARY_DIR}/anchor.cc")
+file(GENERATE OUTPUT "${FORKMILL_ANCHOR}" CONTENT "// SPDX-License-Identifier: Apache-2.0\n")
+
+# forkmill_component(NAME [GLOB dir...] [LINKS target...] [CAGES target...])
 #
-# Makes library forkmill_NAME from every .cc below the given folders (default: this one), main.cc
+# Makes static library forkmill_NAME from every .cc in the given folders (default: this one), main.cc
 # excepted. LINKS are the components it stands on; CAGES are third parties that only its own sources
-# may include (law 2). A folder without sources yet
-# becomes a header-only library, so that the tree configures at every stage.
+# may include (law 2). A folder without sources makes an empty library, so that the tree configures
+# at every stage.
 function(forkmill_component name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "OBJECT" "" "GLOB;LINKS;CAGES")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "GLOB;LINKS;CAGES")
     if(NOT arg_GLOB)
         set(arg_GLOB ".")
     endif()
@@ -16,24 +20,16 @@ function(forkmill_component name)
     endforeach()
     file(GLOB sources CONFIGURE_DEPENDS ${patterns})
     list(FILTER sources EXCLUDE REGEX "/main\\.cc$")
+    if(NOT sources)
+        set(sources "${FORKMILL_ANCHOR}")
+    endif()
 
     set(target "forkmill_${name}")
-    if(NOT sources)
-        add_library(${target} INTERFACE)
-        set(visibility INTERFACE)
-    elseif(arg_OBJECT)
-        add_library(${target} OBJECT ${sources})
-        set(visibility PUBLIC)
-    else()
-        add_library(${target} STATIC ${sources})
-        set(visibility PUBLIC)
-    endif()
-    target_include_directories(${target} ${visibility} "${PROJECT_SOURCE_DIR}"
+    add_library(${target} STATIC ${sources})
+    target_include_directories(${target} PUBLIC "${PROJECT_SOURCE_DIR}"
                                "${PROJECT_SOURCE_DIR}/sdk/include")
-    target_link_libraries(${target} ${visibility} ${arg_LINKS} Threads::Threads ${CMAKE_DL_LIBS})
-    if(sources AND arg_CAGES)
-        target_link_libraries(${target} PRIVATE ${arg_CAGES})
-    endif()
+    target_link_libraries(${target} PUBLIC ${arg_LINKS} Threads::Threads ${CMAKE_DL_LIBS}
+                                    PRIVATE ${arg_CAGES})
 endfunction()
 
 # forkmill_binary(TARGET OUTPUT name [DIR dir] LINKS target...): a program, if its main.cc exists.
