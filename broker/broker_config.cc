@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/broker_config.h"
+
+#include <algorithm>
+#include <filesystem>
+
+#include "core/net/endpoint.h"
+
+namespace forkmill::broker {
+
+namespace {
+
+using std::chrono::hours;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+void read_sessions(base::ConfigSection s, BrokerConfig& config) {
+    engine::Config& engine = config.engine;
+    engine.sessions_max =
+        s.integer<std::uint32_t>("max", {.min = 1, .max = 100'000, .fallback = 4096});
+    engine.session_ttl = s.duration("ttl", {.min = seconds{1}, .fallback = wire::kSessionTtl});
+    config.ping_after = s.duration(
+        "ping_after", {.min = milliseconds{10}, .max = hours{1}, .fallback = wire::kPingAfter});
+    config.gone_after = s.duration(
+        "gone_after", {.min = milliseconds{30}, .max = hours{4}, .fallback = wire::kGoneAfter});
+    engine.client_lost_grace = s.duration("client_lost_grace", {.fallback = seconds{10}});
+    engine.on_client_lost = s.choice<engine::OnClientLost>(
+        "on_client_lost",
+        {{"cancel", engine::OnClientLost::Cancel}, {"keep", engine::OnClientLost::Keep}},
+        engine::OnClientLost::Cancel);
+    engine.gone_after = config.gone_after;
+    if (config.gone_after < 3 * config.ping_after) {
+        s.problem("gone_after",
+                  "gone_after (" + s.origin("gone_after") + ") is shorter than three ping_after (" +
+                      s.origin("ping_after") +
+                      "); expected at least 3 × ping_after, or one lost PING loses a peer");
+    }
+}
+
+void read_limits(base::ConfigSection s, BrokerConfig& config) {
+    engine::Config& engine = config.engine;
+    constexpr std::uint64_t kMiB = 1ULL << 20;
+    engine.memory_max =
+        s.size("memory", {.min = 16 * kMiB, .max = 1ULL << 44, .fallback = 1ULL << 30});
+    engine.payload_max = s.size(
+        "payload",
+        {.min = 4096, .max = wire::kPayloadMaxCeiling, .fallback = wire::kPayloadMaxDefault});
+    engine.tasks_per_session_max = s.integer<std::uint64_t>(
+        "tasks_per_session", {.min = 1, .max = wire::kWindowMax, .fallback = 100'000});
+    engine.result_bytes_per_session_max =
+        s.size("result_bytes_per_session", {.min = 4096, .fallback = 64 * kMiB});
+    engine.result_ttl = s.duration(
+        "result_ttl", {.min = seconds{1}, .max = hours{24 * 30}, .fallback = wire::kResultTtl});
+    if (engine.payload_max > engine.memory_max) {
+        s.problem("payload",
+                  "payload (" + s.origin("payload") + ") is larger than memory (" +
+                      s.origin("memory") + "); expected a largest body that the broker can hold");
+    }
+}
+
+engine::QueueConfig read_queue(const std::string& name, base::ConfigSection s) {
+    engine::QueueConfig queue;
+    queue.name = name;
+    queue.weight = s.integer<std::uint32_t>("weight", {.min = 1, .max = 1000, .fallback = 1});
+    queue.tasks_max =
+        s.integer<std::uint64_t>("tasks", {.min = 1, .max = 100'000'000, .fallback = 1'000'000});
+    queue.dead_tasks_max =
+        s.integer<std::uint64_t>("dead_tasks", {.min = 0, .max = 10'000'000, .fallback = 10'000});
+    queue.dead_bytes_max = s.size("dead_bytes", {.fallback = 64ULL << 20});
+    return queue;
+}
+
+PoolConfig read_pool(const std::string& name, base::ConfigSection s) {
+    PoolConfig pool;
+    pool.name = name;
+    pool.workers = s.integer<std::uint32_t>("workers", {.min = 1, .max = 1024, .fallback = 4});
+    pool.threads = s.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
+    pool.queues = s.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
+    pool.modules = s.texts("modules");
+    pool.executable = s.text("executable");
+    pool.arguments = s.texts("arguments");
+    pool.environment = s.text_map("environment");
+    pool.max_tasks_per_child = s.integer<std::uint32_t>(
+        "max_tasks_per_child", {.min = 0, .max = 1'000'000'000, .fallback = 0});
+    pool.start_timeout =
+        s.duration("start_timeout", {.min = milliseconds{100}, .fallback = seconds{30}});
+    pool.drain_timeout = s.duration("drain_timeout", {.fallback = seconds{60}});
+    pool.stop_timeout =
+        s.duration("stop_timeout", {.min = milliseconds{100}, .fallback = seconds{10}});
+    if (!pool.executable.empty() && !pool.modules.empty()) {
+        s.problem("modules",
+                  "modules are loaded by the stock worker, but this pool runs its own executable; "
+                  "expected one of `modules` and `executable`");
+    }
+    if (!pool.executable.empty() && ::access(pool.executable.c_str(), X_OK) != 0)
+        s.problem("executable",
+                  "cannot run '" + pool.executable + "'; expected an executable file");
+    return pool;
+}
+
+void read_listen(base::ConfigSection root, BrokerConfig& config) {
+    config.listen = root.texts(
+        "listen", {.fallback = {"tcp://127.0.0.1:7700"}, .min_items = 1, .max_items = 64});
+    for (const std::string& text : config.listen) {
+        const auto endpoint = net::parse_endpoint(text);
+        if (!endpoint.ok()) {
+            root.problem("listen", "'" + text + "': " + endpoint.failure().text);
+        } else if (endpoint.value().scheme == net::Scheme::Local) {
+            root.problem(
+                "listen",
+                "'" + text + "' names an embedded pool; expected tcp://, ipc:// or unix://");
+        } else if (endpoint.value().scheme == net::Scheme::Tcp &&
+                   !net::is_loopback(endpoint.value())) {
+            root.problem("listen",
+                         "'" + text +
+                             "' can be reached from other hosts without encryption; expected a "
+                             "loopback address, since this build serves no security.curve key yet");
+        }
+    }
+    for (std::size_t i = 0; i < config.listen.size(); ++i) {
+        if (std::count(config.listen.begin(),
+                       config.listen.begin() + static_cast<std::ptrdiff_t>(i),
+                       config.listen[i]) != 0)
+            root.problem("listen",
+                         "'" + config.listen[i] + "' is listed twice; expected each endpoint once");
+    }
+}
+
+}  // namespace
+
+LoadedConfig load_broker_config(const base::ConfigInput& input) {
+    LoadedConfig loaded;
+    BrokerConfig& config = loaded.config;
+    base::ConfigReader reader{input};
+    base::ConfigSection root = reader.root();
+    config.state_dir = root.text("state_dir", {.fallback = "forkmill-state", .max_bytes = 1024});
+    std::error_code ignored;
+    config.state_dir =
+        std::filesystem::absolute(config.state_dir, ignored).lexically_normal().string();
+    if (const auto endpoint = net::parse_endpoint(config.worker_endpoint()); !endpoint.ok())
+        root.problem("state_dir",
+                     "the workers' socket in it is unusable: " + endpoint.failure().text);
+    read_listen(root, config);
+    config.module_path = root.texts("module_path");
+    base::ConfigSection log = root.section("log");
+    config.log_level = log.choice<LogLevel>("level",
+                                            {{"error", LogLevel::Error},
+                                             {"warning", LogLevel::Warning},
+                                             {"info", LogLevel::Info},
+                                             {"debug", LogLevel::Debug}},
+                                            LogLevel::Info);
+    config.log_file = log.text("file");
+    read_sessions(root.section("sessions"), config);
+    read_limits(root.section("limits"), config);
+    config.shutdown_timeout = root.duration("shutdown_timeout", {.fallback = seconds{30}});
+
+    config.engine.queues.clear();
+    for (auto& [name, section] : root.named_sections("queues"))
+        config.engine.queues.push_back(read_queue(name, section));
+    const auto declared = [&](const std::string& name) {
+        return std::any_of(config.engine.queues.begin(),
+                           config.engine.queues.end(),
+                           [&](const auto& queue) { return queue.name == name; });
+    };
+    if (!declared("default")) config.engine.queues.push_back({});
+    for (auto& [name, section] : root.named_sections("pools")) {
+        config.pools.push_back(read_pool(name, section));
+        for (const std::string& queue : config.pools.back().queues) {
+            if (!declared(queue))
+                section.problem("queues",
+                                "queue '" + queue +
+                                    "' is not declared; expected one of the keys under `queues:`");
+        }
+    }
+    loaded.faults = reader.finish();
+    loaded.dump = reader.dump();
+    return loaded;
+}
+
+}  // namespace forkmill::broker

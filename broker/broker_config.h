@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: Apache-2.0
+// BrokerConfig: broker.yaml as a plain struct. configs/broker.yaml documents every key; names are
+// the same here, there, in flags and in metrics.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "broker/engine/config.h"
+#include "core/base/config_reader.h"
+
+namespace forkmill::broker {
+
+enum class LogLevel : std::uint8_t { Error, Warning, Info, Debug };
+
+struct PoolConfig {
+    std::string name;
+    std::uint32_t workers = 4;
+    std::uint32_t threads = 1;
+    std::vector<std::string> queues = {"default"};
+    std::vector<std::string> modules;
+    std::string executable;
+    std::vector<std::string> arguments;
+    std::vector<std::pair<std::string, std::string>> environment;
+    std::uint32_t max_tasks_per_child = 0;
+    base::Duration start_timeout{};
+    base::Duration drain_timeout{};
+    base::Duration stop_timeout{};
+};
+
+struct BrokerConfig {
+    std::string state_dir;
+    std::vector<std::string> listen;
+    std::vector<std::string> module_path;
+    LogLevel log_level = LogLevel::Info;
+    std::string log_file;
+    base::Duration ping_after{};
+    base::Duration gone_after{};
+    base::Duration shutdown_timeout{};
+    engine::Config engine;
+    std::vector<PoolConfig> pools;
+
+    /// ZeroMQ endpoint of the local workers, inside state_dir.
+    std::string worker_endpoint() const { return "ipc://" + state_dir + "/workers.sock"; }
+};
+
+struct LoadedConfig {
+    BrokerConfig config;
+    std::vector<std::string>
+        faults;        ///< Empty: the config is good. Else every fault of it, one line each.
+    std::string dump;  ///< Effective values as YAML (-T).
+};
+
+LoadedConfig load_broker_config(const base::ConfigInput& input);
+
+}  // namespace forkmill::broker
