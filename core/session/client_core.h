@@ -54,6 +54,8 @@ class SubmitSource {
     virtual std::uint64_t floor() const = 0;
 };
 
+class ClientCore;
+
 /// Where outcomes go.
 class OutcomeSink {
   public:
@@ -65,6 +67,8 @@ class OutcomeSink {
     virtual bool on_outcome(std::uint64_t seq, wire::Outcome outcome, const base::Body& body) = 0;
     virtual void on_partial(std::uint64_t seq, double fraction, std::string_view note) = 0;
     virtual void on_reply(const wire::Reply& reply) = 0;
+    /// Start of each pump(): the place to publish a batch of outcomes and to tell core.taken().
+    virtual void on_turn(ClientCore& core) = 0;
 };
 
 class ClientCore {
