@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/supervisor/worker_birth.h"
+
+#include <charconv>
+#include <cstdlib>
+#include <string_view>
+
+namespace forkmill::supervisor {
+
+namespace {
+
+constexpr const char* kScoreboardVariable = "FORKMILL_BIRTH_SCOREBOARD";
+constexpr const char* kHostKeyVariable = "FORKMILL_BIRTH_HOST_KEY";
+constexpr const char* kHostVariable = "FORKMILL_BIRTH_HOST";
+constexpr const char* kEndpointVariable = "FORKMILL_BIRTH_ENDPOINT";
+constexpr const char* kPoolVariable = "FORKMILL_BIRTH_POOL";
+constexpr const char* kNumbersVariable = "FORKMILL_BIRTH_NUMBERS";
+constexpr const char* kQueuesVariable = "FORKMILL_BIRTH_QUEUES";
+constexpr const char* kModulesVariable = "FORKMILL_BIRTH_MODULES";
+constexpr const char* kModulePathVariable = "FORKMILL_BIRTH_MODULE_PATH";
+constexpr const char* kLogLevelVariable = "FORKMILL_BIRTH_LOG_LEVEL";
+
+std::string join(const std::vector<std::string>& parts) {
+    std::string text;
+    for (const std::string& part : parts) {
+        if (!text.empty()) text += '\n';
+        text += part;
+    }
+    return text;
+}
+
+std::vector<std::string> split(std::string_view text) {
+    std::vector<std::string> parts;
+    while (!text.empty()) {
+        const std::size_t end = text.find('\n');
+        if (end != 0) parts.emplace_back(text.substr(0, end));
+        if (end == std::string_view::npos) break;
+        text.remove_prefix(end + 1);
+    }
+    return parts;
+}
+
+std::string take(const char* name) {
+    const char* value = std::getenv(name);
+    std::string text = value == nullptr ? std::string{} : std::string{value};
+    ::unsetenv(name);
+    return text;
+}
+
+/// The decimal number at the front of `text`, which loses it and one separator; 0 when there is
+/// none.
+template <class T>
+T next_number(std::string_view& text) {
+    T number{};
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    text.remove_prefix(static_cast<std::size_t>(end - text.data()));
+    if (!text.empty()) text.remove_prefix(1);
+    return error == std::errc{} ? number : T{};
+}
+
+}  // namespace
+
+std::vector<std::string> to_environment(const WorkerBirth& birth) {
+    std::vector<std::string> out;
+    const auto set = [&](const char* name, const std::string& value) {
+        out.push_back(std::string{name} + "=" + value);
+    };
+    set(kRoleVariable, birth.role);
+    if (birth.channel_fd >= 0) set(kChannelVariable, std::to_string(birth.channel_fd));
+    if (birth.scoreboard_fd >= 0)
+        set(kScoreboardVariable,
+            std::to_string(birth.scoreboard_fd) + " " + std::to_string(birth.scoreboard_slot));
+    set(kHostKeyVariable, birth.host_key);
+    set(kHostVariable, birth.host);
+    set(kEndpointVariable, birth.endpoint);
+    set(kPoolVariable, birth.pool);
+    set(kNumbersVariable,
+        std::to_string(birth.pool_index) + " " + std::to_string(birth.slot) + " " +
+            std::to_string(birth.birth) + " " + std::to_string(birth.threads) + " " +
+            std::to_string(birth.max_tasks_per_child) + " " +
+            std::to_string(birth.drain_timeout_ms));
+    set(kQueuesVariable, join(birth.queues));
+    set(kModulesVariable, join(birth.modules));
+    set(kModulePathVariable, join(birth.module_path));
+    set(kLogLevelVariable, birth.log_level);
+    return out;
+}
+
+std::optional<WorkerBirth> take_birth_from_environment() {
+    if (std::getenv(kRoleVariable) == nullptr) return std::nullopt;
+    WorkerBirth birth;
+    birth.role = take(kRoleVariable);
+    const auto fd_of = [](std::string_view text) {
+        return text.empty() ? -1 : next_number<int>(text);
+    };
+    birth.channel_fd = fd_of(take(kChannelVariable));
+    const std::string scoreboard = take(kScoreboardVariable);
+    std::string_view rest = scoreboard;
+    if (!rest.empty()) {
+        birth.scoreboard_fd = next_number<int>(rest);
+        birth.scoreboard_slot = next_number<std::uint32_t>(rest);
+    }
+    birth.host_key = take(kHostKeyVariable);
+    birth.host = take(kHostVariable);
+    birth.endpoint = take(kEndpointVariable);
+    birth.pool = take(kPoolVariable);
+    const std::string numbers = take(kNumbersVariable);
+    rest = numbers;
+    birth.pool_index = next_number<std::uint16_t>(rest);
+    birth.slot = next_number<std::uint32_t>(rest);
+    birth.birth = next_number<std::uint32_t>(rest);
+    birth.threads = next_number<std::uint32_t>(rest);
+    birth.max_tasks_per_child = next_number<std::uint32_t>(rest);
+    birth.drain_timeout_ms = next_number<std::uint64_t>(rest);
+    birth.queues = split(take(kQueuesVariable));
+    birth.modules = split(take(kModulesVariable));
+    birth.module_path = split(take(kModulePathVariable));
+    birth.log_level = take(kLogLevelVariable);
+    return birth;
+}
+
+}  // namespace forkmill::supervisor

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// WorkerBirth: how a master tells a worker process that it execs what it is to be: environment
+// variables, written here and read here only.
+//
+// Used by forkmilld's master and by forkmill-worker's (core is where they meet). The worker takes
+// them out of its environment before any of the user's code runs, so that programs started by tasks
+// do not take themselves for workers. Lists are joined with '\n'. Threading: before any thread
+// exists.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace forkmill::supervisor {
+
+inline constexpr const char* kRoleVariable =
+    "FORKMILL_ROLE";  ///< "worker" or "uplink"; set means: started by a master.
+inline constexpr const char* kChannelVariable =
+    "FORKMILL_CHANNEL_FD";  ///< The channel (channel.h), inherited.
+
+struct WorkerBirth {
+    std::string role = "worker";
+    int channel_fd = -1;
+    int scoreboard_fd = -1;             ///< memfd of SlotCells; −1: none.
+    std::uint32_t scoreboard_slot = 0;  ///< Index of this slot's SlotCells in it.
+    std::string host_key;               ///< Names the master in HELLO and HOST records.
+    std::string host;                   ///< Name of the host as shown; empty: its hostname.
+    std::string endpoint;               ///< Broker, as workers reach it: ipc://, tcp:// or unix://.
+    std::string pool;
+    std::uint16_t pool_index = 0;
+    std::uint32_t slot = 0;
+    std::uint32_t birth = 0;
+    std::uint32_t threads = 1;
+    std::uint32_t max_tasks_per_child = 0;
+    std::uint64_t drain_timeout_ms = 60'000;
+    std::vector<std::string> queues;
+    std::vector<std::string> modules;      ///< Names or paths of task modules.
+    std::vector<std::string> module_path;  ///< Directories in which names are looked up, in order.
+    std::string log_level = "info";
+};
+
+/// "NAME=value" texts for the child's environment, channel and scoreboard fds included when they
+/// are set.
+std::vector<std::string> to_environment(const WorkerBirth& birth);
+/// Reads the variables and removes them; nullopt when no master started this process.
+std::optional<WorkerBirth> take_birth_from_environment();
+
+}  // namespace forkmill::supervisor
