@@ -29,6 +29,7 @@
 namespace forkmill::base {
 
 struct ConfigNode;
+struct ConfigValue;
 class ConfigReader;
 
 /// A flag that sets a key: `{"pools.default.workers", "8", "--workers"}`. Lists are comma-separated.
@@ -131,20 +132,23 @@ class ConfigSection {
 
   private:
     friend class ConfigReader;
-    ConfigSection(ConfigReader* reader, ConfigNode* node, std::string path)
-        : reader_(reader), node_(node), path_(std::move(path)) {}
+    ConfigSection(ConfigReader* reader, ConfigNode* node, ConfigValue* values, std::string path)
+        : reader_(reader), node_(node), values_(values), path_(std::move(path)) {}
 
     std::int64_t read_integer(std::string_view key, const IntegerRule& rule);
     std::ptrdiff_t read_choice(std::string_view key,
                                const std::vector<std::string_view>& names,
                                std::size_t fallback);
-    ConfigNode* find(std::string_view key);
-    ConfigNode* find_scalar(std::string_view key, std::string_view expected, bool required);
+    ConfigNode* find(std::string_view key, bool required, std::string_view expected);
+    ConfigNode* find_scalar(std::string_view key, bool required, std::string_view expected);
+    ConfigSection nested(std::string_view key, ConfigNode* node);
     void fault(const ConfigNode& node, std::string_view key, std::string_view what);
+    void keep(std::string_view key, std::string shown, const ConfigNode* node);
     std::string path_of(std::string_view key) const;
 
     ConfigReader* reader_;
-    ConfigNode* node_;  ///< Null when the mapping is absent.
+    ConfigNode* node_;     ///< Null when the mapping is absent.
+    ConfigValue* values_;  ///< What was read from it, for dump().
     std::string path_;
 };
 

@@ -62,7 +62,7 @@ std::string_view meant_unit(std::string_view written, std::span<const Unit> unit
 }
 
 Failure refuse(std::string_view text, std::string_view expected) {
-    return Failure{"'" + std::string{text} + "'; expected " + std::string{expected}};
+    return Failure{quoted(text) + "; expected " + std::string{expected}};
 }
 
 Result<std::uint64_t> parse_with_unit(std::string_view text,
@@ -172,6 +172,22 @@ bool is_config_name(std::string_view text) {
     return std::all_of(text.begin(), text.end(), [](char c) {
         return is_digit(c) || is_letter(c) || c == '_' || c == '-' || c == '.';
     });
+}
+
+std::string quoted(std::string_view text) {
+    constexpr std::string_view kHex = "0123456789abcdef";
+    std::string out = "'";
+    for (const char c : text.substr(0, 60)) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f) {
+            out += "\\x";
+            out += kHex[byte >> 4];
+            out += kHex[byte & 15];
+        } else {
+            out += c;
+        }
+    }
+    return out + (text.size() > 60 ? "…'" : "'");
 }
 
 std::string_view nearest(std::string_view text, std::span<const std::string> candidates) {
