@@ -18,10 +18,28 @@ namespace {
 /// Thrown through yaml-cpp when a limit is reached and reading on is pointless; its fault is told.
 struct Enough {};
 
+/// True when the quoted text that opens at `at` has its closing quote.
+bool is_closed(std::string_view text, std::size_t at) {
+    const char quote = text[at];
+    for (std::size_t i = at + 1; i < text.size(); ++i) {
+        if (text[i] == '\\' && quote == '"') {
+            ++i;
+        } else if (text[i] == quote) {
+            // In single quotes a doubled one stands for itself.
+            if (quote == '"' || i + 1 == text.size() || text[i + 1] != quote) return true;
+            ++i;
+        }
+    }
+    return false;
+}
+
 class TreeBuilder final : public YAML::EventHandler {
   public:
-    TreeBuilder(const std::string& source, int rank, std::vector<ConfigFault>& faults)
-        : source_(source), rank_(rank), faults_(faults) {}
+    TreeBuilder(std::string_view text,
+                const std::string& source,
+                int rank,
+                std::vector<ConfigFault>& faults)
+        : text_(text), source_(source), rank_(rank), faults_(faults) {}
 
     std::unique_ptr<ConfigNode> take_root() { return std::move(root_); }
 
@@ -54,6 +72,7 @@ class TreeBuilder final : public YAML::EventHandler {
         auto node = make(ConfigNode::Kind::Scalar, mark);
         node->text = value;
         node->quoted = tag == "!";
+        if (node->quoted) refuse_open_quote(mark);
         add(std::move(node));
     }
     void OnSequenceStart(const YAML::Mark& mark,
@@ -89,8 +108,17 @@ class TreeBuilder final : public YAML::EventHandler {
     void refuse_tag(const YAML::Mark& mark, const std::string& tag) {
         // "?" is a plain value and "!" a quoted one: what yaml-cpp says when there is no tag.
         if (!tag.empty() && tag != "?" && tag != "!") {
-            fault(mark, "tag " + base::quoted(tag) + "; expected the value alone");
+            fault(mark, "tag " + base::shown(tag) + "; expected the value alone");
         }
+    }
+
+    /// yaml-cpp 0.7 takes the rest of the file for the text when a quote is never closed.
+    void refuse_open_quote(const YAML::Mark& mark) {
+        const auto at = static_cast<std::size_t>(mark.pos);
+        if (at >= text_.size() || (text_[at] != '"' && text_[at] != '\'')) return;
+        if (is_closed(text_, at)) return;
+        fault(mark, "a quote that is never closed; expected one more at its end");
+        throw Enough{};
     }
 
     std::unique_ptr<ConfigNode> make(ConfigNode::Kind kind, const YAML::Mark& mark) {
@@ -152,7 +180,7 @@ class TreeBuilder final : public YAML::EventHandler {
         if (first != entries.end()) {
             if (faults_.size() >= kConfigFaults) throw Enough{};
             faults_.push_back({open.key_place,
-                               "duplicate key " + base::quoted(open.key) + ", first on " +
+                               "duplicate key " + base::shown(open.key) + ", first on " +
                                    first->place.brief() + "; expected each key once"});
             set_aside_.push_back(std::move(node));
             return;
@@ -165,6 +193,7 @@ class TreeBuilder final : public YAML::EventHandler {
         entries.push_back({std::move(open.key), open.key_place, std::move(node)});
     }
 
+    std::string_view text_;
     const std::string& source_;
     int rank_;
     std::vector<ConfigFault>& faults_;
@@ -249,7 +278,7 @@ std::unique_ptr<ConfigNode> parse_config(std::string_view text,
         faults.push_back(std::move(*bad));
         return nullptr;
     }
-    TreeBuilder builder{source, rank, faults};
+    TreeBuilder builder{text, source, rank, faults};
     try {
         std::istringstream stream{std::string{text}};
         YAML::Parser parser{stream};

@@ -112,7 +112,7 @@ std::string show_integer(std::int64_t value) { return std::to_string(value); }
 std::string show_nanos(std::int64_t value) { return format_duration(Duration{value}); }
 
 std::string unknown_key(const ConfigNode& map, const ConfigEntry& entry, const std::string& path) {
-    std::string what = "unknown key " + quoted(entry.key);
+    std::string what = "unknown key " + shown(entry.key);
     if (!path.empty()) what += " in " + path;
     what += "; expected ";
     for (std::size_t i = 0; i < map.known.size(); ++i) {
@@ -204,11 +204,11 @@ std::int64_t ConfigSection::read_integer(std::string_view key, const IntegerRule
     if (node != nullptr) {
         Result<std::int64_t> parsed = parse_integer(node->text);
         if (node->quoted) {
-            fault(*node, key, "quoted " + quoted(node->text) + "; expected a bare integer, " + range);
+            fault(*node, key, "quoted " + shown(node->text) + "; expected a bare integer, " + range);
         } else if (!parsed) {
             fault(*node, key, parsed.failure().text + ", " + range);
         } else if (parsed.value() < rule.min || parsed.value() > rule.max) {
-            fault(*node, key, quoted(node->text) + "; expected " + range);
+            fault(*node, key, shown(node->text) + "; expected " + range);
         } else {
             value = parsed.value();
         }
@@ -223,7 +223,7 @@ bool ConfigSection::boolean(std::string_view key, bool fallback) {
     if (node != nullptr) {
         Result<bool> parsed = parse_boolean(node->text);
         if (node->quoted) {
-            fault(*node, key, "quoted " + quoted(node->text) + "; expected a bare true or false");
+            fault(*node, key, "quoted " + shown(node->text) + "; expected a bare true or false");
         } else if (!parsed) {
             fault(*node, key, parsed.failure().text);
         } else {
@@ -242,7 +242,7 @@ Duration ConfigSection::duration(std::string_view key, const DurationRule& rule)
         if (!parsed) {
             fault(*node, key, parsed.failure().text);
         } else if (parsed.value() < rule.min || parsed.value() > rule.max) {
-            fault(*node, key, quoted(node->text) + "; expected " +
+            fault(*node, key, shown(node->text) + "; expected " +
                   range_text<std::int64_t>(rule.min.count(), rule.max.count(), show_nanos));
         } else {
             value = parsed.value();
@@ -260,7 +260,7 @@ std::uint64_t ConfigSection::size(std::string_view key, const SizeRule& rule) {
         if (!parsed) {
             fault(*node, key, parsed.failure().text);
         } else if (parsed.value() < rule.min || parsed.value() > rule.max) {
-            fault(*node, key, quoted(node->text) + "; expected " +
+            fault(*node, key, shown(node->text) + "; expected " +
                   range_text<std::uint64_t>(rule.min, rule.max, format_size));
         } else {
             value = parsed.value();
@@ -275,9 +275,9 @@ std::string ConfigSection::text(std::string_view key, const TextRule& rule) {
     ConfigNode* node = find_scalar(key, rule.required, "a text");
     if (node != nullptr) {
         if (has_control(node->text)) {
-            fault(*node, key, quoted(node->text) + "; expected a text without control characters");
+            fault(*node, key, shown(node->text) + "; expected a text without control characters");
         } else if (node->text.size() > rule.max_bytes) {
-            fault(*node, key, quoted(node->text) + "; expected at most " +
+            fault(*node, key, shown(node->text) + "; expected at most " +
                   std::to_string(rule.max_bytes) + " bytes");
         } else if (rule.required && node->text.empty()) {
             fault(*node, key, "an empty text; expected one that is not");
@@ -305,7 +305,7 @@ std::ptrdiff_t ConfigSection::read_choice(std::string_view key,
         } else {
             const std::vector<std::string> known{names.begin(), names.end()};
             const std::string_view meant = nearest(node->text, known);
-            fault(*node, key, quoted(node->text) + "; expected one of " + expected +
+            fault(*node, key, shown(node->text) + "; expected one of " + expected +
                   (meant.empty() ? "" : "; did you mean " + std::string{meant}));
         }
     }
@@ -325,7 +325,7 @@ std::vector<std::string> ConfigSection::texts(std::string_view key, const ListRu
             if (item->kind != Kind::Scalar) {
                 fault(*item, key, std::string{name_of(item->kind)} + "; expected a text");
             } else if (has_control(item->text)) {
-                fault(*item, key, quoted(item->text) + "; expected no control characters");
+                fault(*item, key, shown(item->text) + "; expected no control characters");
             } else {
                 value.push_back(item->text);
             }
@@ -389,7 +389,7 @@ std::vector<std::pair<std::string, ConfigSection>> ConfigSection::named_sections
     outer.node_->any_key = true;
     for (ConfigEntry& entry : outer.node_->entries) {
         if (!is_config_name(entry.key)) {
-            outer.fault(*entry.value, "", "name " + quoted(entry.key) +
+            outer.fault(*entry.value, "", "name " + shown(entry.key) +
                         "; expected letters, digits, _ - and ., at most 64");
         } else if (value.size() >= max_items) {
             outer.fault(*entry.value, entry.key,

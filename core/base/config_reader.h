@@ -40,10 +40,10 @@ struct ConfigOverride {
 };
 
 struct ConfigInput {
-    std::string file;                       ///< Empty: none, everything has its default.
-    std::string fragments;                  ///< Directory of *.yaml that come after the file; may be missing.
-    std::vector<std::string> environment;   ///< "FORKMILL_A__B=value" sets a.b; see forkmill_environment().
-    std::vector<ConfigOverride> overrides;  ///< In order; the last one wins.
+    std::string file = {};                       ///< Empty: none, everything has its default.
+    std::string fragments = {};                  ///< Directory of *.yaml that come after the file; may be missing.
+    std::vector<std::string> environment = {};   ///< "FORKMILL_A__B=value" sets a.b; see forkmill_environment().
+    std::vector<ConfigOverride> overrides = {};  ///< In order; the last one wins.
 };
 
 /// The FORKMILL_… variables of this process, as ConfigInput takes them. One with `__` in it must name a known key; one without

@@ -62,7 +62,7 @@ std::string_view meant_unit(std::string_view written, std::span<const Unit> unit
 }
 
 Failure refuse(std::string_view text, std::string_view expected) {
-    return Failure{quoted(text) + "; expected " + std::string{expected}};
+    return Failure{shown(text) + "; expected " + std::string{expected}};
 }
 
 Result<std::uint64_t> parse_with_unit(std::string_view text,
@@ -174,7 +174,7 @@ bool is_config_name(std::string_view text) {
     });
 }
 
-std::string quoted(std::string_view text) {
+std::string shown(std::string_view text) {
     constexpr std::string_view kHex = "0123456789abcdef";
     std::string out = "'";
     for (const char c : text.substr(0, 60)) {

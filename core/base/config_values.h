@@ -36,7 +36,7 @@ std::string format_size(std::uint64_t bytes);
 bool is_config_name(std::string_view text);
 
 /// `text` in single quotes for a message: control bytes escaped, at most 60 bytes of it.
-std::string quoted(std::string_view text);
+std::string shown(std::string_view text);
 
 /// The candidate a writer most likely meant, or an empty text when none is near.
 std::string_view nearest(std::string_view text, std::span<const std::string> candidates);
