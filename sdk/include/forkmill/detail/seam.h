@@ -24,6 +24,7 @@ namespace forkmill {
 inline namespace v0 {
 
 class Dispatcher;
+struct PoolOptions;
 struct WorkerInfo;
 
 namespace detail {
