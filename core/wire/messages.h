@@ -242,6 +242,7 @@ struct ErrorInfo {
     Ran ran = Ran::Maybe;
     std::vector<std::pair<std::string, std::string>> nested;  ///< (type, what) of nested causes, outermost first, ≤ 16.
     std::string detail;                     ///< Opaque bytes: payload of a TaskFailure, or stderr tail of a dead worker.
+    bool no_retry = false;                  ///< The task asked for no further attempt (NoRetry).
 };
 
 }  // namespace forkmill::wire
