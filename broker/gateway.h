@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// Gateway: frames ↔ engine calls. It parses, numbers, batches and routes; every decision is the engine's.
+// Gateway: frames ↔ engine calls. It parses, numbers, batches and routes; every decision is the
+// engine's.
 //
-// Sans-io: (handle, message) and `now` in, messages in out() out; tests/sim runs the real one. The router's loop (or the embedded broker thread) owns the
-// transports. Invariants: (1) a handle says HELLO before anything else is processed; (2) a session has at most one handle; (3) a worker's RESULTS frame
-// stays kept by that worker (its floor does not pass it) while a connected client has not acked the frame that carries one of its results;
-// (4) nothing a peer sends ends in an assertion. Threading: one thread.
+// Sans-io: (handle, message) and `now` in, messages in out() out; tests/sim runs the real one. The
+// router's loop (or the embedded broker thread) owns the transports. Invariants: (1) a handle says
+// HELLO before anything else is processed; (2) a session has at most one handle; (3) a worker's
+// RESULTS frame stays kept by that worker (its floor does not pass it) while a connected client has
+// not acked the frame that carries one of its results; (4) nothing a peer sends ends in an
+// assertion. Threading: one thread.
 #pragma once
 
 #include <cstdint>
@@ -32,13 +35,17 @@ struct Handle {
 };
 
 struct HandleHash {
-    std::size_t operator()(const Handle& handle) const noexcept { return static_cast<std::size_t>((handle.conn + 1) * 0x9e3779b97f4a7c15ULL ^ handle.transport); }
+    std::size_t operator()(const Handle& handle) const noexcept {
+        return static_cast<std::size_t>((handle.conn + 1) * 0x9e3779b97f4a7c15ULL ^
+                                        handle.transport);
+    }
 };
 
 struct Outgoing {
     Handle to;
     base::Message message;
-    bool disconnect = false;  ///< After the message (which may be empty) the connection is to be dropped.
+    bool disconnect =
+        false;  ///< After the message (which may be empty) the connection is to be dropped.
 };
 
 /// A kill order for a supervisor: the local master (host_key of this host) or an uplink's.
@@ -51,7 +58,8 @@ struct KillOrder {
     supervisor::Cause cause{};
 };
 
-/// The client that lives in this process (embedded pool): gets its session's effects as calls, unencoded. `effect.view` is valid during the call only.
+/// The client that lives in this process (embedded pool): gets its session's effects as calls,
+/// unencoded. `effect.view` is valid during the call only.
 class LocalClient {
   public:
     virtual ~LocalClient() = default;
@@ -60,14 +68,15 @@ class LocalClient {
 
 struct GatewayConfig {
     std::uint64_t incarnation = 1;
-    std::string host_key;               ///< Of the master that owns this broker's local workers.
-    std::string name;                   ///< "host:pid", told in WELCOME.
+    std::string host_key;  ///< Of the master that owns this broker's local workers.
+    std::string name;      ///< "host:pid", told in WELCOME.
     std::string durability = "memory";
     base::Duration ping_after = wire::kPingAfter;
     base::Duration gone_after = wire::kGoneAfter;
     base::Duration session_ttl = wire::kSessionTtl;
     std::uint64_t payload_max = wire::kPayloadMaxDefault;
-    base::Duration death_grace = std::chrono::milliseconds{5};  ///< How long a death notice waits for what the dead one still had in the pipe.
+    base::Duration death_grace = std::chrono::milliseconds{
+        5};  ///< How long a death notice waits for what the dead one still had in the pipe.
     std::uint32_t handles_max = 8192;
 };
 
@@ -77,7 +86,7 @@ struct GatewayCounters {
     std::uint64_t resent = 0;
     std::uint64_t duplicates = 0;
     std::uint64_t gaps = 0;
-    std::uint64_t refused_frames = 0;   ///< Frames that broke the protocol.
+    std::uint64_t refused_frames = 0;  ///< Frames that broke the protocol.
     std::uint64_t stale_results = 0;
     std::uint64_t fenced = 0;
 };
@@ -89,21 +98,35 @@ class Gateway {
     Gateway(const Gateway&) = delete;
     Gateway& operator=(const Gateway&) = delete;
 
-    /// One whole message of a connection. `principal` names who the transport knows it to be (CURVE key, uid), or is empty.
-    void on_message(Handle from, base::Message&& message, base::Time now, base::WallNanos wall, std::string_view principal = {});
-    /// The transport lost the connection; never a death by itself, but all it sent has been received.
+    /// One whole message of a connection. `principal` names who the transport knows it to be (CURVE
+    /// key, uid), or is empty.
+    void on_message(Handle from,
+                    base::Message&& message,
+                    base::Time now,
+                    base::WallNanos wall,
+                    std::string_view principal = {});
+    /// The transport lost the connection; never a death by itself, but all it sent has been
+    /// received.
     void on_disconnected(Handle from, base::Time now);
     /// The transport refused a message of ours or the peer's framing: the handle is void.
     void on_broken(Handle from, std::string_view reason, base::Time now);
 
-    /// A birth, death, stop… told by the supervisor called `host_key`; deaths take effect once the dead one's inbox is drained (semantics.md 14b).
-    void on_notice(std::string_view host_key, std::string_view pool, const supervisor::Notice& notice, base::Time now);
+    /// A birth, death, stop… told by the supervisor called `host_key`; deaths take effect once the
+    /// dead one's inbox is drained (semantics.md 14b).
+    void on_notice(std::string_view host_key,
+                   std::string_view pool,
+                   const supervisor::Notice& notice,
+                   base::Time now);
 
-    /// A client in this process. Its inputs go to engine() directly, with effects(); its outputs come through `client`.
-    engine::SessionIx open_local(const engine::SessionInfo& info, LocalClient& client, base::Time now);
+    /// A client in this process. Its inputs go to engine() directly, with effects(); its outputs
+    /// come through `client`.
+    engine::SessionIx open_local(const engine::SessionInfo& info,
+                                 LocalClient& client,
+                                 base::Time now);
     void close_local(engine::SessionIx session, base::Time now);
 
-    /// Ends a turn of the loop: timers, leases, and every open batch finished into out(). Call when the inbox is empty or after ~256 messages.
+    /// Ends a turn of the loop: timers, leases, and every open batch finished into out(). Call when
+    /// the inbox is empty or after ~256 messages.
     void pump(base::Time now, base::WallNanos wall);
     base::Time next_timer() const;
 
@@ -113,7 +136,8 @@ class Gateway {
 
     engine::Engine& engine() { return engine_; }
     engine::Effects& effects() { return effects_; }
-    /// Routes the effects gathered so far; on_message() and pump() do it themselves. Call after direct engine inputs whose effects hold views.
+    /// Routes the effects gathered so far; on_message() and pump() do it themselves. Call after
+    /// direct engine inputs whose effects hold views.
     void apply_effects(base::Time now);
 
     const GatewayCounters& counters() const { return counters_; }
@@ -142,13 +166,19 @@ class Gateway {
     std::vector<Outgoing> out_;
     std::vector<KillOrder> kills_;
     GatewayCounters counters_;
-    std::vector<std::unique_ptr<Peer>> peers_;                                  ///< By SessionIx; null for local clients and free indexes.
-    std::vector<LocalClient*> locals_;                                          ///< By SessionIx.
+    std::vector<std::unique_ptr<Peer>>
+        peers_;                         ///< By SessionIx; null for local clients and free indexes.
+    std::vector<LocalClient*> locals_;  ///< By SessionIx.
     std::unordered_map<Handle, Peer*, HandleHash> by_handle_;
     std::unordered_map<base::SessionKey, Peer*> by_key_;
-    std::vector<Peer*> dirty_;                                                  ///< Peers with something to flush.
+    std::vector<Peer*> dirty_;  ///< Peers with something to flush.
     std::vector<PendingDeath> deaths_;
     std::vector<engine::DeathInfo> roster_;
+    std::uint64_t next_epoch_ = 0;
+    engine::SessionIx current_worker_ =
+        engine::kNoSession;  ///< Whose RESULTS frame is being read …
+    std::uint64_t current_frame_ =
+        0;  ///< … and its number: outcomes routed now are in its custody.
     bool draining_ = false;
     base::Time next_sweep_{};
 };
