@@ -52,6 +52,8 @@ class SubmitSource {
     virtual void rewind() = 0;
     /// Below it nothing will ever be asked for again.
     virtual std::uint64_t floor() const = 0;
+    /// End of each pump(): what was popped is on its way.
+    virtual void pumped() = 0;
 };
 
 class ClientCore;

@@ -66,7 +66,7 @@ class ClientSession {
     /// Encodes and transmits what source, credit and window allow. Call after inputs and whenever the source has more.
     void pump(base::Time now, ClientOut& out);
     /// Says BYE; nothing is sent afterwards.
-    void close(std::string_view reason, ClientOut& out);
+    void close(std::string_view reason, base::Time now, ClientOut& out);
 
     ClientCore& core() { return core_; }
     ClientState state() const { return state_; }
@@ -77,15 +77,18 @@ class ClientSession {
     std::uint64_t protocol_errors() const { return protocol_errors_; }
 
   private:
+    bool final() const;
+    void enter(ClientState state, wire::Code code, std::string_view text);
+    void send(base::Message message, base::Time now, ClientOut& out);
     void hello(base::Time now, ClientOut& out);
+    void broken(std::string_view why, base::Time now, ClientOut& out);
+    void drop_connection(base::Time now, ClientOut& out);
     void on_control(const wire::Header& header, const base::Message& message, base::Time now, ClientOut& out);
     void on_welcome(const wire::Welcome& welcome, base::Time now, ClientOut& out);
-    void on_reject(const wire::Reject& reject, base::Time now);
+    void on_reject(const wire::Reject& reject, base::Time now, ClientOut& out);
     void on_numbered(const wire::Header& header, const base::Message& message, base::Time now, ClientOut& out);
-    void transmit(ClientOut& out);
-    void say(wire::Kind kind, ClientOut& out);
-    void broken(std::string_view why, ClientOut& out);
-    void enter(ClientState state, wire::Code code, std::string_view text);
+    void tell_ack(base::Time now, ClientOut& out);
+    void transmit(base::Time now, ClientOut& out);
 
     ClientSessionConfig config_;
     ClientListener& listener_;
@@ -101,11 +104,12 @@ class ClientSession {
     std::uint64_t payload_max_ = wire::kPayloadMaxDefault;
     base::Time last_heard_;
     base::Time last_sent_;
-    base::Time last_ping_{};
+    base::Time last_ping_;
     base::Time ack_owed_at_ = base::kNever;
     base::Time retry_at_ = base::kNever;
     std::uint64_t ping_echo_ = 0;
     std::uint64_t protocol_errors_ = 0;
+    SubmitSource& source_;
     std::uint32_t greetings_ = 0;        ///< HELLOs since the last WELCOME; a peer that only says WHO or FENCED is left alone after a few.
 };
 

@@ -30,6 +30,8 @@ class Transfers {
     std::optional<std::uint64_t> send(Session& session, std::uint64_t floor, const base::Body& body);
     /// True while a body is partly out: nothing else may start one.
     bool sending() const { return sending_; }
+    /// Ends a body that is partly out and will not be named.
+    void give_up(Session& session, std::uint64_t floor);
 
     /// Takes a CHUNK message the session said Process to.
     [[nodiscard]] base::Status on_chunk(const wire::Chunk& chunk, const base::Message& message);
@@ -42,6 +44,8 @@ class Transfers {
         std::uint64_t bytes = 0;
         bool complete = false;
     };
+
+    void queue_chunk(Session& session, std::uint64_t floor, bool last, const base::Blob& part);
 
     std::uint64_t payload_max_;
     std::unordered_map<std::uint64_t, Incoming> incoming_;
