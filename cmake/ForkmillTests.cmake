@@ -99,13 +99,17 @@ function(forkmill_compile_fail_tests)
     endforeach()
 endfunction()
 
-# Installs into a fresh prefix and uses the package as a stranger would: find_package and pkg-config,
-# once per folder of examples/ and for the smallest program (cmake/InstallTest.cmake).
+# Installs into a fresh prefix and uses the package as a stranger would: examples/ by find_package,
+# the smallest of them also by pkg-config (cmake/InstallTest.cmake).
 function(forkmill_install_test)
+    if(FORKMILL_SANITIZE OR FORKMILL_FUZZ)
+        return()  # A stranger's program is built without our sanitizer.
+    endif()
     add_test(NAME install.package
              COMMAND "${CMAKE_COMMAND}" "-DBUILD_DIR=${PROJECT_BINARY_DIR}"
                      "-DSOURCE_DIR=${PROJECT_SOURCE_DIR}" "-DCOMPILER=${CMAKE_CXX_COMPILER}"
+                     "-DLAUNCHER=${CMAKE_CXX_COMPILER_LAUNCHER}"
                      -P "${PROJECT_SOURCE_DIR}/cmake/InstallTest.cmake")
-    set_tests_properties(install.package PROPERTIES LABELS install TIMEOUT 600
+    set_tests_properties(install.package PROPERTIES LABELS install TIMEOUT 900
                          RESOURCE_LOCK forkmill_processes)
 endfunction()

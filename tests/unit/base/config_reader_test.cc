@@ -89,7 +89,7 @@ TEST(ConfigReader, AFaultyValueYieldsItsDefault) {
 }
 
 TEST(ConfigReader, IntegersAreDecimalAndInRange) {
-    for (const char* bad : {"012", "0x10", "1e3", "yes", "-1", "0", "1000000000", "4.0", "'4'", "[]",
+    for (const char* bad : {"012", "0x10", "1e3", "yes", "-1", "0", "1025", "1000000000", "4.0", "'4'", "[]",
                             "99999999999999999999", "1_000"}) {
         const auto faults = faults_of("pools: {a: {workers: " + std::string{bad} + "}}\n");
         ASSERT_EQ(faults.size(), 1U) << bad;
