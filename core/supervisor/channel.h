@@ -3,15 +3,23 @@
 //
 // The same records travel master ↔ router, master ↔ uplink (worker hosts), master ↔ worker, and embedded program ↔ fork server; both ends are always the same
 // build on the same host, so plain structs are safe. Invariants: (1) one packet = one Notice, whole; (2) a channel's EOF means that the other end is dead;
-// (3) neither end ever blocks on a channel: a full one is the peer's death sentence at the master, a retry at a child.
+// (3) neither end ever blocks on a channel: a full one is the peer's death sentence at the master, a retry at a child; (4) what was received is
+// within bounds: counts and sizes are cut to what the record holds. Threading: a Channel belongs to one thread.
 #pragma once
 
 #include <sys/types.h>
 
 #include <array>
 #include <cstdint>
+#include <deque>
+#include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/supervisor/fd.h"
 
 namespace forkmill::supervisor {
 
@@ -63,5 +71,51 @@ struct Notice {
     }
 };
 static_assert(std::is_trivially_copyable_v<Notice>);
+
+std::string_view name_of(Verb verb);
+
+inline constexpr std::size_t kFdsInPacket = 8;
+inline constexpr std::size_t kBacklogMax = 8192;  ///< Notices that wait for a slow reader; at the bound the channel counts as closed.
+
+/// One packet as received: a Notice and the descriptors that came with it.
+struct Packet {
+    Notice notice;
+    std::vector<OwnedFd> fds;
+};
+
+/// One end of a channel.
+class Channel {
+  public:
+    enum class Sent : std::uint8_t { Whole, Full, Closed };
+
+    Channel() = default;
+    /// Takes the descriptor over and makes it non-blocking and close-on-exec.
+    explicit Channel(OwnedFd fd);
+
+    /// Two connected ends.
+    static base::Result<std::array<Channel, 2>> pair();
+
+    int fd() const { return fd_.get(); }
+    /// The other end is dead, or said what is no Notice. Packets received before are still handed out.
+    bool closed() const { return closed_; }
+
+    /// Sends now or not at all. REQUIRES: fds.size() ≤ kFdsInPacket
+    Sent send(const Notice& notice, std::span<const int> fds = {});
+
+    /// Sends, or keeps the notice (and duplicates of the descriptors) until flush(); false when closed or at kBacklogMax.
+    bool post(const Notice& notice, std::span<const int> fds = {});
+    /// Sends what post() kept, as far as it fits; false when closed. Call it when the fd is writable.
+    bool flush();
+    /// Something waits for flush(): poll for writing too.
+    bool has_backlog() const { return !backlog_.empty(); }
+
+    /// The next packet; nullopt when there is none now, or ever again (closed()).
+    std::optional<Packet> receive();
+
+  private:
+    OwnedFd fd_;
+    bool closed_ = false;
+    std::deque<Packet> backlog_;
+};
 
 }  // namespace forkmill::supervisor

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// Master: the process that owns all others of a host: one relay and the workers of its pools.
+//
+// The relay is forkmilld's router or forkmill-worker's uplink: the child that is told of births and
+// deaths and that may order kills. Invariants: (1) one thread, no ZeroMQ, and the loop never
+// blocks: slow readers get queues with a bound, waits are deadlines; (2) every decision about a
+// worker is made by pool_slots.h, which is pure; (3) a dead child is reaped, its process group
+// killed and the relay told before anything else happens to its slot; (4) when run() returns, no
+// child of it is left. Threading: the process's only thread.
+//
+// Life: the relay is started first; workers follow once it said Up. TERM, INT: workers drain for at
+// most shutdown_timeout, then the relay is told to stop; again: everything is killed at once. QUIT:
+// the same without a limit. The relay never hears Drain: it must serve until the last worker has
+// delivered, and then hears Stop.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/base/result.h"
+#include "core/base/time.h"
+#include "core/supervisor/child_env.h"
+
+namespace forkmill::supervisor {
+
+/// What to exec. `environment` is added to the master's own; a later NAME=value wins.
+struct Command {
+    std::vector<std::string> argv;  ///< argv[0] is a path; no search in PATH.
+    std::vector<std::string> environment;
+    std::vector<int> inherit;  ///< Descriptors it keeps, at the same numbers, beside 0–2, its
+                               ///< channel and its scoreboard.
+};
+
+/// Called before each start: put to_environment(child), or a WorkerBirth's, into the environment.
+/// A failure counts as a failed start.
+using CommandBuilder = std::function<base::Result<Command>(const ChildEnv& child)>;
+
+/// How long each state of a slot may last (slot.h).
+struct SlotTimeouts {
+    base::Duration start = std::chrono::seconds{30};  ///< From birth to Up; then ABRT.
+    base::Duration dump = std::chrono::seconds{2};    ///< From ABRT to KILL.
+    base::Duration drain = std::chrono::seconds{60};  ///< For its last tasks; then TERM.
+    base::Duration term = std::chrono::seconds{5};    ///< From TERM to KILL.
+    base::Duration kill = std::chrono::seconds{5};    ///< From KILL to giving it up (unkillable).
+    base::Duration stop = std::chrono::seconds{10};   ///< Seen SIGSTOPped; then KILL.
+};
+
+struct PoolSpec {
+    std::string name;
+    std::uint32_t workers = 1;
+    CommandBuilder command;
+    SlotTimeouts timeouts;
+};
+
+struct RelaySpec {
+    std::string name = "router";
+    CommandBuilder command;  ///< Raises the incarnation too, where there is one.
+    SlotTimeouts timeouts;
+};
+
+struct MasterSpec {
+    RelaySpec relay;
+    std::vector<PoolSpec> pools;  ///< A pool's index here is `pool` in Notices.
+    base::Duration shutdown_timeout = std::chrono::seconds{30};
+    std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
+    std::uint64_t seed = 0;        ///< Of the jitter; 0: from the clock.
+};
+
+/// Exit codes of run(), as sysexits names them.
+inline constexpr int kExitOk = 0;
+inline constexpr int kExitSoftware = 70;  ///< The relay died 10 times in 60 s.
+inline constexpr int kExitConfig = 78;    ///< A child said at boot that its config cannot work.
+
+class Master {
+  public:
+    explicit Master(MasterSpec spec);
+    ~Master();
+    Master(const Master&) = delete;
+    Master& operator=(const Master&) = delete;
+
+    /// Supervises until told to stop; returns the process's exit code. REQUIRES: no other thread.
+    /// Takes over the process's signals and its children.
+    int run();
+
+  private:
+    class Impl;
+    std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace forkmill::supervisor
