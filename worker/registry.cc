@@ -4,17 +4,18 @@
 #include <utility>
 
 #include "core/wire/limits.h"
+#include "core/wire/names.h"
 
 namespace forkmill::worker {
 
 base::Status Registry::add(const std::vector<detail::TaskEntry>& entries, std::string_view origin) {
     std::unordered_map<std::string_view, int> fresh;
     for (const detail::TaskEntry& entry : entries) {
-        if (entry.name.empty() || entry.name.size() > wire::kTaskNameMax || entry.name[0] == '@')
+        if (!wire::valid_task_name(entry.name))
             return base::Failure{"task name \"" + entry.name + "\" of " + std::string{origin} +
                                  " is not usable; expected 1 to " +
                                  std::to_string(wire::kTaskNameMax) +
-                                 " bytes, not starting with @"};
+                                 " of letters, digits, _ . and -"};
         if (entry.signature.size() > wire::kSignatureMax)
             return base::Failure{"the signature of task " + entry.name + " is longer than " +
                                  std::to_string(wire::kSignatureMax) + " bytes"};

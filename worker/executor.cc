@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/executor.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "core/base/check.h"
+#include "core/wire/limits.h"
+
+namespace forkmill::worker {
+
+namespace {
+
+constexpr base::Duration kSpin = std::chrono::microseconds{50};
+
+void store(std::atomic<std::int64_t>& cell, std::int64_t value) {
+    cell.store(value, std::memory_order_relaxed);
+}
+
+}  // namespace
+
+bool TaskThread::block() {
+    return executor_->block(*this);
+}
+void TaskThread::unblock() {
+    executor_->unblock(*this);
+}
+void TaskThread::progress(double fraction, std::string_view note) {
+    executor_->progress(*this, fraction, note);
+}
+
+Executor::Executor(ExecutorOptions options, RunJob run)
+    : options_(std::move(options)), run_(std::move(run)), budget_(options_.budget) {
+    FORKMILL_CHECK(options_.threads > 0 && options_.budget > 0);
+    const std::lock_guard lock{mutex_};
+    for (std::uint32_t i = 0; i < options_.threads; ++i) add_thread();
+}
+
+Executor::~Executor() {
+    {
+        const std::lock_guard lock{mutex_};
+        stopping_ = true;
+    }
+    work_there_.notify_all();
+    place_free_.notify_all();
+    for (auto& thread : threads_) thread->thread_.join();
+}
+
+// Under the mutex. Throws std::system_error when the system has no thread left.
+void Executor::add_thread() {
+    auto thread = std::make_unique<TaskThread>();
+    thread->executor_ = this;
+    if (options_.cells != nullptr && threads_.size() < supervisor::kThreadCells)
+        thread->cell_ = &options_.cells->cells[threads_.size()];
+    TaskThread& me = *thread;
+    threads_.push_back(std::move(thread));
+    try {
+        me.thread_ = std::thread{[this, &me] { work(me); }};
+    } catch (const std::system_error&) {
+        threads_.pop_back();
+        throw;
+    }
+}
+
+void Executor::start(std::span<Job* const> jobs) {
+    if (jobs.empty()) return;
+    std::uint32_t sleepers = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        queue_.insert(queue_.end(), jobs.begin(), jobs.end());
+        queued_.store(queue_.size(), std::memory_order_release);
+        sleepers = asleep_;
+    }
+    if (sleepers == 0) return;
+    if (jobs.size() == 1) {
+        work_there_.notify_one();
+    } else {
+        work_there_.notify_all();
+    }
+}
+
+bool Executor::take_back(Job& job) {
+    const std::lock_guard lock{mutex_};
+    // The newest are taken back first, so the search begins at the end.
+    const auto found = std::find(queue_.rbegin(), queue_.rend(), &job);
+    if (found == queue_.rend()) return false;
+    queue_.erase(std::next(found).base());
+    queued_.store(queue_.size(), std::memory_order_release);
+    return true;
+}
+
+TaskThread* Executor::thread_of(const Job& job) {
+    for (auto& thread : threads_) {
+        if (thread->current_ == &job) return thread.get();
+    }
+    return nullptr;
+}
+
+void Executor::request_stop(Job& job) {
+    std::stop_source source{std::nostopstate};
+    {
+        const std::lock_guard lock{mutex_};
+        TaskThread* thread = thread_of(job);
+        if (thread == nullptr) return;
+        source = thread->stop_source_;
+        thread->stop_used_ = true;  // Its next job gets another one, should this one end meanwhile.
+    }
+    // Outside the lock: the user's stop callbacks run here.
+    source.request_stop();
+}
+
+void Executor::rekey(Job& job, std::uint64_t lease) {
+    const std::lock_guard lock{mutex_};
+    job.lease = lease;
+    TaskThread* thread = thread_of(job);
+    if (thread != nullptr && thread->cell_ != nullptr)
+        thread->cell_->lease.store(lease, std::memory_order_relaxed);
+}
+
+void Executor::running(std::vector<Running>& out) {
+    const std::lock_guard lock{mutex_};
+    for (auto& thread : threads_) {
+        if (thread->current_ != nullptr) out.push_back({thread->current_, thread->since_});
+    }
+}
+
+void Executor::collect(FinishedBatch& finished, std::vector<TaskEvent>& events) {
+    const std::lock_guard lock{mutex_};
+    io_asleep_ = false;
+    flush_wanted_.store(false, std::memory_order_relaxed);
+    finished.clear();
+    std::swap(finished, finished_);
+    events.clear();
+    std::swap(events, events_);
+    if (!finished.list.empty()) naps_ = 0;
+}
+
+bool Executor::may_sleep(base::Duration& limit) {
+    const std::lock_guard lock{mutex_};
+    if (flush_wanted_.load(std::memory_order_relaxed)) return false;
+    // Results of tiny runs may be kept back by a thread that then meets a long one: the first
+    // sleeps after activity are short.
+    if (running_ > 0 && tiny_) {
+        if (++naps_ > 2) {
+            if (want_flush()) return false;
+            tiny_ = false;
+        } else {
+            if (naps_ > 1 && want_flush()) return false;
+            limit = std::min(limit, kNap);
+        }
+    }
+    io_asleep_ = true;
+    return true;
+}
+
+// Under the mutex: true when results or events are there; they are marked for collection.
+bool Executor::want_flush() {
+    if (finished_.list.empty() && events_.empty()) return false;
+    flush_wanted_.store(true, std::memory_order_release);
+    return true;
+}
+
+// Under the mutex. True: the I/O thread sleeps and must be woken.
+bool Executor::note_finished(TaskThread& me, Finished& done, base::Duration run, base::Time now) {
+    if (finished_.list.empty()) first_finished_ = now;
+    finished_.list.push_back(std::move(done));
+    finished_.busy += run;
+    if (me.cell_ != nullptr) {
+        me.cell_->lease.store(0, std::memory_order_relaxed);
+        store(me.cell_->started_ns, 0);
+        store(me.cell_->hard_limit_ns, 0);
+        me.cell_->tasks_done.fetch_add(1, std::memory_order_relaxed);
+    }
+    me.current_ = nullptr;
+    --running_;
+    tiny_ = run < kTiny;
+    const bool now_or_never = !may_begin() || !tiny_ || finished_.list.size() >= kFlushAt ||
+                              now - first_finished_ >= kLinger;
+    if (!now_or_never || flush_wanted_.load(std::memory_order_relaxed)) return false;
+    flush_wanted_.store(true, std::memory_order_release);
+    return std::exchange(io_asleep_, false);
+}
+
+// Under the mutex. REQUIRES: may_begin().
+Job* Executor::begin(TaskThread& me, base::Time now) {
+    Job* job = queue_.front();
+    queue_.pop_front();
+    queued_.store(queue_.size(), std::memory_order_relaxed);
+    ++running_;
+    if (--budget_ == 0) exhausted_.store(true, std::memory_order_relaxed);
+    me.current_ = job;
+    me.since_ = now;
+    if (std::exchange(me.stop_used_, false)) me.stop_source_ = std::stop_source{};
+    if (me.cell_ != nullptr) {
+        const auto limit = static_cast<std::int64_t>(job->tmpl->def.timeout_ns);
+        store(me.cell_->started_ns, now.time_since_epoch().count());
+        store(me.cell_->hard_limit_ns, limit == 0 ? 0 : now.time_since_epoch().count() + limit);
+        me.cell_->lease.store(job->lease, std::memory_order_release);
+    }
+    return job;
+}
+
+/// Leaves what `me` finished (if anything) and waits for its next job; null when the executor ends.
+Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Time now) {
+    std::unique_lock lock{mutex_};
+    bool wake_io = done != nullptr && note_finished(me, *done, run, now);
+    if (unblocking_ > 0) place_free_.notify_one();
+    bool fresh = true;  // `now` is the present.
+    while (true) {
+        if (stopping_) return nullptr;
+        if (may_begin()) {
+            Job* job = begin(me, fresh ? now : base::monotonic_now());
+            lock.unlock();
+            if (wake_io) wake();
+            return job;
+        }
+        lock.unlock();
+        if (std::exchange(wake_io, false)) wake();
+        fresh = false;
+        const base::Time spin_end = base::monotonic_now() + kSpin;
+        while (queued_.load(std::memory_order_acquire) == 0 && base::monotonic_now() < spin_end)
+            ::sched_yield();
+        lock.lock();
+        if (stopping_ || may_begin()) continue;
+        ++asleep_;
+        work_there_.wait(lock);
+        --asleep_;
+    }
+}
+
+void Executor::work(TaskThread& me) {
+    detail::Buffer result;
+    Job* job = next(me, nullptr, {}, base::monotonic_now());
+    while (job != nullptr) {
+        result.clear();
+        Finished done;
+        done.job = job;
+        done.outcome = run_(me, result);
+        if (result.size() < wire::kInlineBodyMax) {
+            done.body = SmallBody{base::ByteView{result}};
+        } else {
+            auto* bytes = result.data();
+            const std::size_t size = result.size();
+            done.body = SmallBody{base::Blob::adopt(std::move(result), bytes, size)};
+            result = {};
+        }
+        const base::Time now = base::monotonic_now();
+        job = next(me, &done, now - me.since_, now);
+    }
+}
+
+bool Executor::block(TaskThread& me) {
+    bool wake_io = false;
+    {
+        const std::lock_guard lock{mutex_};
+        if (lent_ >= kLentMax) return false;
+        // Somebody must be there to take the place: every thread that is not lent is needed.
+        if (threads_.size() < options_.threads + lent_ + 1) {
+            try {
+                add_thread();
+            } catch (const std::system_error&) {
+                return false;
+            }
+        }
+        ++lent_;
+        --running_;
+        events_.push_back({TaskEvent::Kind::Blocked, me.current_, 0, {}});
+        flush_wanted_.store(true, std::memory_order_release);
+        wake_io = std::exchange(io_asleep_, false);
+    }
+    if (wake_io) wake();
+    work_there_.notify_one();
+    place_free_.notify_one();
+    return true;
+}
+
+void Executor::unblock(TaskThread& me) {
+    bool wake_io = false;
+    {
+        std::unique_lock lock{mutex_};
+        ++unblocking_;
+        place_free_.wait(lock, [&] { return running_ < options_.threads || stopping_; });
+        --unblocking_;
+        --lent_;
+        ++running_;
+        events_.push_back({TaskEvent::Kind::Unblocked, me.current_, 0, {}});
+        flush_wanted_.store(true, std::memory_order_release);
+        wake_io = std::exchange(io_asleep_, false);
+    }
+    if (wake_io) wake();
+}
+
+void Executor::progress(TaskThread& me, double fraction, std::string_view note) {
+    bool wake_io = false;
+    {
+        const std::lock_guard lock{mutex_};
+        const auto old = std::find_if(events_.begin(), events_.end(), [&](const TaskEvent& event) {
+            return event.kind == TaskEvent::Kind::Partial && event.job == me.current_;
+        });
+        TaskEvent event{TaskEvent::Kind::Partial, me.current_, fraction, std::string{note}};
+        if (old != events_.end()) {
+            *old = std::move(event);
+        } else {
+            events_.push_back(std::move(event));
+        }
+        flush_wanted_.store(true, std::memory_order_release);
+        wake_io = std::exchange(io_asleep_, false);
+    }
+    if (wake_io) wake();
+}
+
+}  // namespace forkmill::worker
