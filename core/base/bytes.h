@@ -74,6 +74,8 @@ class Blob {
     ByteView view() const { return {data_, size_}; }
     operator ByteView() const { return view(); }  // NOLINT(google-explicit-constructor): a Blob is bytes
 
+    /// True when nobody else shares the block, so that its bytes may be written again.
+    bool unique() const { return block_ == nullptr || block_->count.load(std::memory_order_acquire) == 1; }
     /// REQUIRES: nobody else shares the block.
     std::byte* mutable_data() {
         FORKMILL_CHECK(block_ == nullptr || block_->count.load(std::memory_order_relaxed) == 1);

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "core/base/bytes.h"
 #include "core/base/time.h"
@@ -15,6 +16,10 @@
 namespace forkmill::net {
 
 using ConnId = std::uint64_t;
+
+/// The upper half of every ConnId of one transport object; the lower half counts its connections.
+/// So no handle is used twice in a process, however many transports it has.
+ConnId next_transport_prefix();
 
 struct Incoming {
     enum class Kind : std::uint8_t {
@@ -51,6 +56,8 @@ class Transport {
     virtual void flush() = 0;
     /// Forgets a connection; nothing more comes from it.
     virtual void disconnect(ConnId conn) = 0;
+    /// Who the transport knows the peer to be: the name of its CURVE key, "uid:N" on a local socket, empty if it does not know.
+    virtual std::string_view principal(ConnId /*conn*/) const { return {}; }
     /// When the transport wants flush() or receive() called although nothing is readable (reconnect timers); base::kNever if not.
     virtual base::Time wake_at() const { return base::kNever; }
     /// True while something send() took over is still here (unwritten); used for a bounded flush at the end.

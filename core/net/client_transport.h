@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0
+// The client's transport for an endpoint, whichever it is.
+//
+// Threading: the transport belongs to the thread that uses it first.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+
+#include "core/base/result.h"
+#include "core/net/curve.h"
+#include "core/net/endpoint.h"
+#include "core/net/transport.h"
+
+namespace forkmill::net {
+
+struct ClientTransportOptions {
+    std::chrono::milliseconds reconnect_first{0};  ///< 0: what suits the endpoint.
+    std::chrono::milliseconds reconnect_max{5000};
+    std::optional<CurveClient> curve;              ///< Tcp only.
+};
+
+/// ipc, tcp: a ZmqDealer; unix: a LocalClient. Fails on `local:`, which is no place to connect to,
+/// on a tcp port 0 or wildcard host, and on malformed keys. Does not wait for the connection.
+base::Result<std::unique_ptr<Transport>> make_client_transport(const Endpoint& endpoint, const ClientTransportOptions& options = {});
+
+}  // namespace forkmill::net
