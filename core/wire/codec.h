@@ -6,7 +6,7 @@
 // allocates for a length that is only claimed; (2) what encode() makes, decode() accepts: texts
 // are cut to their limit; (3) every decode() insists on the exact end of the frame, ignores extra
 // elements at the tail and keeps the defaults of optional ones that are missing.
-// The three hot kinds SUBMIT, TASKS and RESULTS are in batch.h. Threading: pure functions.
+// The three hot kinds SUBMIT, TASKS and RESULTS are in batch.h, which comes along. Threading: pure functions.
 #pragma once
 
 #include <cstddef>
@@ -17,6 +17,8 @@
 #include "core/base/bytes.h"
 #include "core/base/result.h"
 #include "core/wire/batch.h"
+#include "core/wire/batch_reader.h"
+#include "core/wire/batch_writer.h"
 #include "core/wire/messages.h"
 #include "core/wire/names.h"
 #include "core/wire/reader.h"

@@ -35,6 +35,7 @@ inline constexpr std::size_t kTemplatesMax = 4096;                     ///< Per 
 inline constexpr std::size_t kTaskNameMax = 128;
 inline constexpr std::size_t kQueueNameMax = 64;
 inline constexpr std::size_t kKeyMax = 64;
+inline constexpr std::size_t kTraceMax = 256;                          ///< Extras.trace.
 inline constexpr std::size_t kSignatureMax = 1024;
 inline constexpr std::size_t kTextMax = 8192;                          ///< Any other text field; longer ones are cut by the sender.
 inline constexpr std::size_t kDetailMax = 65536;                         ///< ErrorInfo.detail.

@@ -24,9 +24,9 @@ namespace forkmill::wire {
 class Cursor {
   public:
     Cursor() = default;
-    explicit Cursor(base::ByteView bytes, std::size_t elements = kElementsMax)
-        : begin_(bytes.data()), at_(bytes.data()), end_(bytes.data() + bytes.size()),
-          elements_left_(elements) {}
+    /// REQUIRES: start ≤ bytes.size()
+    explicit Cursor(base::ByteView bytes, std::size_t start = 0)
+        : begin_(bytes.data()), at_(bytes.data() + start), end_(bytes.data() + bytes.size()) {}
 
     Code code() const { return code_; }
     bool ok() const { return code_ == Code::None; }
@@ -97,10 +97,33 @@ class Cursor {
     const std::byte* begin_ = nullptr;
     const std::byte* at_ = nullptr;
     const std::byte* end_ = nullptr;
-    std::size_t elements_left_ = 0;
+    std::size_t elements_left_ = kElementsMax;
     std::uint32_t fields_left_ = 0;
     Code code_ = Code::None;
 };
+/// An array inside a field: its elements are optional from some point on, and newer ones are ignored.
+class Nested {
+  public:
+    explicit Nested(Cursor& cursor) : cursor_(cursor) { cursor_.read_array(left_); }
+    /// True when another element follows; counts it as read.
+    bool next() {
+        if (left_ == 0 || !cursor_.ok()) return false;
+        --left_;
+        return true;
+    }
+    /// The same for an element that must be there.
+    bool require() { return next() || cursor_.fail(Code::Decode); }
+    /// Steps over what is left.
+    bool close() {
+        while (next()) cursor_.skip();
+        return cursor_.ok();
+    }
+
+  private:
+    Cursor& cursor_;
+    std::uint32_t left_ = 0;
+};
+
 static_assert(std::endian::native == std::endian::little, "msgpack is big-endian, the fast paths swap");
 
 inline bool Cursor::read_uint(std::uint64_t& out) {

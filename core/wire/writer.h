@@ -70,6 +70,7 @@ class Writer {
         const std::uint64_t swapped = __builtin_bswap64(value);
         std::memcpy(data_.get() + at + 1, &swapped, sizeof(swapped));
     }
+    void patch_byte(std::size_t at, std::uint8_t value) { data_[at] = std::byte{value}; }
     void put_bin(base::ByteView bytes) {
         reserve(5 + bytes.size());
         if (bytes.size() <= 0xff) {
@@ -88,6 +89,9 @@ class Writer {
     void put_text(std::string_view text);
     /// The same, cut to `max` bytes at a character's boundary.
     void put_text(std::string_view text, std::size_t max);
+    /// What was written, leaving the writer empty: up to `copy_max` bytes are copied and the buffer
+    /// stays, beyond that the buffer itself goes along.
+    base::Blob release(std::size_t copy_max);
     void put_raw(base::ByteView bytes) {
         reserve(bytes.size());
         raw_bytes(bytes.data(), bytes.size());
