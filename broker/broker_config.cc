@@ -143,12 +143,12 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
     read_listen(root, config);
     config.module_path = root.texts("module_path");
     base::ConfigSection log = root.section("log");
-    config.log_level = log.choice<LogLevel>("level",
-                                            {{"error", LogLevel::Error},
-                                             {"warning", LogLevel::Warning},
-                                             {"info", LogLevel::Info},
-                                             {"debug", LogLevel::Debug}},
-                                            LogLevel::Info);
+    config.log_level = log.choice<base::LogLevel>("level",
+                                                  {{"error", base::LogLevel::Error},
+                                                   {"warning", base::LogLevel::Warning},
+                                                   {"info", base::LogLevel::Info},
+                                                   {"debug", base::LogLevel::Debug}},
+                                                  base::LogLevel::Info);
     config.log_file = log.text("file");
     read_sessions(root.section("sessions"), config);
     read_limits(root.section("limits"), config);

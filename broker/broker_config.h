@@ -9,10 +9,9 @@
 
 #include "broker/engine/config.h"
 #include "core/base/config_reader.h"
+#include "core/base/log.h"
 
 namespace forkmill::broker {
-
-enum class LogLevel : std::uint8_t { Error, Warning, Info, Debug };
 
 struct PoolConfig {
     std::string name;
@@ -33,7 +32,7 @@ struct BrokerConfig {
     std::string state_dir;
     std::vector<std::string> listen;
     std::vector<std::string> module_path;
-    LogLevel log_level = LogLevel::Info;
+    base::LogLevel log_level = base::LogLevel::Info;
     std::string log_file;
     base::Duration ping_after{};
     base::Duration gone_after{};

@@ -1,0 +1,297 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "broker/router.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <memory>
+#include <random>
+
+#include "broker/gateway.h"
+#include "broker/status.h"
+#include "core/base/log.h"
+#include "core/net/local_socket.h"
+#include "core/net/poll_loop.h"
+#include "core/net/zmq_router.h"
+#include "core/supervisor/channel.h"
+#include "core/supervisor/master.h"
+
+namespace forkmill::broker {
+
+namespace {
+
+using base::LogLevel;
+
+constexpr int kReadBatch = 256;
+constexpr base::Duration kFarewell = std::chrono::milliseconds{100};
+constexpr base::Duration kByeLimit = std::chrono::milliseconds{300};
+
+std::string host_name() {
+    std::array<char, 256> name{};
+    ::gethostname(name.data(), name.size() - 1);
+    return name.data();
+}
+
+class Router {
+  public:
+    explicit Router(RouterStart start)
+        : start_(std::move(start)),
+          channel_(supervisor::OwnedFd{start_.child.channel_fd}),
+          engine_(start_.config.engine,
+                  start_.incarnation,
+                  base::monotonic_now(),
+                  std::random_device{}()),
+          gateway_(gateway_config(), engine_, base::monotonic_now()) {}
+
+    base::Status open();
+    int run();
+
+  private:
+    /// A connection that was told why and is to be closed once that had time to arrive.
+    struct Farewell {
+        base::Time at;
+        Handle handle;
+    };
+
+    GatewayConfig gateway_config() const;
+    void watch(std::uint32_t index);
+    void read(std::uint32_t index);
+    void read_channel();
+    void on_notice(const supervisor::Notice& notice);
+    void turn();
+    void send_out();
+    void send_kills();
+    void say_goodbye();
+    base::Time wake_at() const;
+
+    RouterStart start_;
+    supervisor::Channel channel_;
+    engine::Engine engine_;
+    Gateway gateway_;
+    net::PollLoop loop_;
+    std::vector<std::unique_ptr<net::Transport>> transports_;
+    std::deque<Farewell> farewells_;
+    bool stopping_ = false;
+};
+
+GatewayConfig Router::gateway_config() const {
+    GatewayConfig config;
+    config.incarnation = start_.incarnation;
+    config.host_key = start_.host_key;
+    config.name = host_name() + ":" + std::to_string(::getpid());
+    config.ping_after = start_.config.ping_after;
+    config.gone_after = start_.config.gone_after;
+    config.session_ttl = start_.config.engine.session_ttl;
+    config.payload_max = start_.config.engine.payload_max;
+    config.handles_max = 2 * start_.config.engine.sessions_max;
+    return config;
+}
+
+base::Status Router::open() {
+    net::RouterOptions router_options;
+    router_options.connections_max = 2 * start_.config.engine.sessions_max;
+    auto zmq = net::ZmqRouter::make(router_options);
+    if (!zmq.ok()) return zmq.failure();
+    net::LocalServerOptions local_options;
+    local_options.connections_max = 2 * start_.config.engine.sessions_max;
+    auto local = std::make_unique<net::LocalServer>(local_options);
+    for (RouterListener& listener : start_.listeners) {
+        const std::string name = net::to_string(listener.endpoint);
+        const base::Status adopted =
+            listener.endpoint.scheme == net::Scheme::Unix
+                ? local->listen(std::move(listener.fd))
+                : zmq.value()->adopt(listener.endpoint, std::move(listener.fd));
+        if (!adopted.ok())
+            return base::Failure{name + ": " + adopted.failure().text,
+                                 adopted.failure().error_number};
+        base::log_line(LogLevel::Info, "listening", {{"endpoint", name}});
+    }
+    transports_.push_back(std::move(zmq).value());
+    transports_.push_back(std::move(local));
+    for (std::uint32_t i = 0; i < transports_.size(); ++i) watch(i);
+    loop_.add(channel_.fd(), [this] { read_channel(); });
+    gateway_.log = [](std::string_view text) { base::log_line(LogLevel::Debug, text); };
+    StatusContext context{"0.1.0", "memory", start_.incarnation, base::monotonic_now()};
+    gateway_.answer = [this, context](const wire::Query& query, base::Time now) {
+        return answer_query(query, gateway_, engine_, context, now);
+    };
+    return base::Done{};
+}
+
+void Router::watch(std::uint32_t index) {
+    loop_.add(*transports_[index], [this, index] { read(index); });
+}
+
+void Router::read(std::uint32_t index) {
+    net::Transport& transport = *transports_[index];
+    net::Incoming incoming;
+    for (int i = 0; i < kReadBatch && transport.receive(incoming); ++i) {
+        const base::Time now = base::monotonic_now();
+        const Handle from{index, incoming.conn};
+        switch (incoming.kind) {
+            case net::Incoming::Kind::Message:
+                gateway_.on_message(from,
+                                    std::move(incoming.message),
+                                    now,
+                                    base::wall_now(),
+                                    transport.principal(incoming.conn));
+                break;
+            case net::Incoming::Kind::Disconnected:
+                gateway_.on_disconnected(from, now);
+                break;
+            case net::Incoming::Kind::Rejected:
+                gateway_.on_broken(from, incoming.reason, now);
+                break;
+            case net::Incoming::Kind::Connected:
+                break;
+        }
+    }
+}
+
+void Router::read_channel() {
+    while (auto packet = channel_.receive()) on_notice(packet->notice);
+    if (channel_.has_backlog()) channel_.flush();
+    if (channel_.closed()) {
+        base::log_line(LogLevel::Error, "the master is gone");
+        ::_exit(1);  // Nobody is left who could use an orderly end; the next master's router
+                     // recovers from clients and workers.
+    }
+}
+
+void Router::on_notice(const supervisor::Notice& notice) {
+    switch (notice.verb) {
+        case supervisor::Verb::Stop:
+            stopping_ = true;
+            return;
+        case supervisor::Verb::Drain:
+            gateway_.drain();
+            return;
+        case supervisor::Verb::Reopen:
+            static_cast<void>(base::log_reopen());
+            return;
+        default:
+            break;
+    }
+    const auto& pools = start_.config.pools;
+    const std::string_view pool =
+        notice.pool < pools.size() ? std::string_view{pools[notice.pool].name} : std::string_view{};
+    if (notice.verb == supervisor::Verb::Died) {
+        base::log_line(LogLevel::Info,
+                       "worker died",
+                       {{"pool", pool},
+                        {"slot", notice.slot},
+                        {"pid", notice.pid},
+                        {"cause", supervisor::name_of(notice.cause)},
+                        {"detail", notice.detail},
+                        {"leases", notice.lease_count}});
+    }
+    gateway_.on_notice(start_.host_key, pool, notice, base::monotonic_now());
+}
+
+void Router::send_out() {
+    std::vector<Outgoing>& out = gateway_.out();
+    for (std::size_t i = 0; i < out.size(); ++i) {
+        const Outgoing outgoing = std::move(out[i]);
+        net::Transport& transport = *transports_[outgoing.to.transport];
+        if (!outgoing.message.control.empty()) {
+            const net::Sent sent = transport.send(outgoing.to.conn, outgoing.message);
+            if (sent == net::Sent::Gone)
+                gateway_.on_disconnected(outgoing.to, base::monotonic_now());
+            if (sent == net::Sent::Full) {
+                // Windows and credits make this impossible for a peer that keeps to them.
+                gateway_.on_broken(
+                    outgoing.to, "it does not read what it is sent", base::monotonic_now());
+                transport.disconnect(outgoing.to.conn);
+            }
+        }
+        if (outgoing.disconnect)
+            farewells_.push_back({base::monotonic_now() + kFarewell, outgoing.to});
+    }
+    out.clear();
+    for (auto& transport : transports_) transport->flush();
+}
+
+void Router::send_kills() {
+    for (const KillOrder& order : gateway_.kills()) {
+        supervisor::Notice notice;
+        notice.verb = supervisor::Verb::Kill;
+        notice.cause = order.cause;
+        notice.slot = order.slot;
+        notice.pid = order.pid;
+        notice.generation = order.birth;
+        const auto& pools = start_.config.pools;
+        const auto pool = std::find_if(
+            pools.begin(), pools.end(), [&](const PoolConfig& p) { return p.name == order.pool; });
+        if (pool == pools.end()) continue;
+        notice.pool = static_cast<std::uint16_t>(pool - pools.begin());
+        channel_.post(notice);
+    }
+    gateway_.kills().clear();
+}
+
+void Router::turn() {
+    const base::Time now = base::monotonic_now();
+    gateway_.pump(now, base::wall_now());
+    send_out();
+    send_kills();
+    while (!farewells_.empty() && farewells_.front().at <= now) {
+        transports_[farewells_.front().handle.transport]->disconnect(
+            farewells_.front().handle.conn);
+        farewells_.pop_front();
+    }
+}
+
+base::Time Router::wake_at() const {
+    base::Time next = gateway_.next_timer();
+    if (!farewells_.empty()) next = std::min(next, farewells_.front().at);
+    return next;
+}
+
+void Router::say_goodbye() {
+    gateway_.say_bye("the broker stops", base::monotonic_now());
+    const base::Time until = base::monotonic_now() + kByeLimit;
+    turn();
+    const auto unsent = [&] {
+        return std::any_of(transports_.begin(), transports_.end(), [](const auto& transport) {
+            return transport->unsent();
+        });
+    };
+    while (unsent() && base::monotonic_now() < until) {
+        for (auto& transport : transports_) transport->flush();
+        loop_.run_once(base::monotonic_now() + std::chrono::milliseconds{5});
+    }
+    static_cast<net::ZmqRouter&>(*transports_[0])
+        .set_linger(std::chrono::duration_cast<std::chrono::milliseconds>(kByeLimit));
+}
+
+int Router::run() {
+    supervisor::Notice up;
+    up.verb = supervisor::Verb::Up;
+    channel_.post(up);
+    base::log_line(LogLevel::Info, "router serves", {{"incarnation", start_.incarnation}});
+    while (!stopping_) {
+        loop_.run_once(wake_at());
+        turn();
+    }
+    say_goodbye();
+    base::log_line(LogLevel::Info, "router stops");
+    return supervisor::kExitOk;
+}
+
+}  // namespace
+
+int run_router(RouterStart start) {
+    static_cast<void>(base::log_start(
+        {.name = "router", .level = start.config.log_level, .file = start.config.log_file}));
+    Router router{std::move(start)};
+    const base::Status opened = router.open();
+    if (!opened.ok()) {
+        base::log_line(LogLevel::Error, "cannot serve", {{"reason", opened.failure().text}});
+        return supervisor::kExitConfig;
+    }
+    return router.run();
+}
+
+}  // namespace forkmill::broker
