@@ -56,11 +56,6 @@ wire::Header WorkerCore::header(wire::Kind kind) {
     return {kind, wire::is_numbered(kind) ? session_.next_number() : 0, session_.received(), 0};
 }
 
-template <class T>
-void WorkerCore::say(wire::Kind kind, const T& record) {
-    session_.queue(wire::encode(header(kind), record));
-}
-
 void WorkerCore::hello(base::Time now, WorkerOut& out) {
     welcomed_ = false;
     ++hello_.generation;

@@ -128,7 +128,9 @@ class WorkerCore {
     void restart();
     wire::Header header(wire::Kind kind);
     template <class T>
-    void say(wire::Kind kind, const T& record);
+    void say(wire::Kind kind, const T& record) {
+        session_.queue(wire::encode(header(kind), record));
+    }
     void send_ping(wire::Kind kind, std::uint64_t echo, base::Time now, WorkerOut& out);
 
     // core_tasks.cc: leases.
