@@ -98,7 +98,7 @@ struct GatewayOps {
                             const base::Body& body,
                             base::Time now,
                             std::size_t frame_max = wire::kBodyFrameMax);
-    void kill(const engine::Effect& effect);
+    void kill(const engine::Effect& effect, base::Time now);
 
     // Custody (gateway_out.cc).
     void share_of_current(Peer& client);

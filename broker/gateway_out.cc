@@ -29,7 +29,7 @@ void GatewayOps::mark_dirty(Peer& peer) {
 void GatewayOps::route(const engine::Effect& effect, base::Time now) {
     using Kind = engine::Effect::Kind;
     if (effect.kind == Kind::Recovered) return note("recovery ended");
-    if (effect.kind == Kind::KillWorker) return kill(effect);
+    if (effect.kind == Kind::KillWorker) return kill(effect, now);
     if (effect.session < gateway.locals_.size() && gateway.locals_[effect.session] != nullptr)
         return gateway.locals_[effect.session]->on_effect(effect, gateway.effects_);
     Peer* peer =
@@ -91,13 +91,24 @@ void GatewayOps::route_to_peer(Peer& peer, const engine::Effect& effect, base::T
     }
 }
 
-void GatewayOps::kill(const engine::Effect& effect) {
+void GatewayOps::kill(const engine::Effect& effect, base::Time now) {
     Peer* peer =
         effect.session < gateway.peers_.size() ? gateway.peers_[effect.session].get() : nullptr;
     if (peer == nullptr) return;
     const supervisor::Cause cause = effect.code == wire::Code::TaskTimeout
                                         ? supervisor::Cause::HardTimeout
                                         : supervisor::Cause::Killed;
+    for (const auto& uplink : gateway.peers_) {
+        if (!uplink || uplink->role != wire::Role::Uplink || uplink->host_key != peer->host_key) continue;
+        wire::HostRecord order;
+        order.host_key = peer->host_key;
+        order.verb = static_cast<std::uint8_t>(supervisor::Verb::Kill);
+        order.cause = static_cast<std::uint8_t>(cause);
+        order.pool = peer->pool;
+        order.slot = peer->slot;
+        order.birth = peer->birth;
+        return send_numbered(*uplink, wire::Kind::HostVerb, order, now);
+    }
     gateway.kills_.push_back(
         KillOrder{peer->host_key, peer->pool, peer->slot, peer->birth, 0, cause});
 }
