@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the engine is told once: bounds and times, all with the defaults of semantics.md's table. Keys of broker.yaml carry the same names.
+// What the engine is told once: bounds and times, all with the defaults of semantics.md's table.
+// Keys of broker.yaml carry the same names.
 #pragma once
 
 #include <cstdint>
@@ -21,24 +22,34 @@ struct QueueConfig {
     std::uint64_t dead_bytes_max = 64ULL << 20;
 };
 
+/// Which queues a pool's workers will serve: needed while it has none yet (a pool that cannot
+/// start).
+struct PoolConfig {
+    std::string name;
+    std::vector<std::string> queues;
+};
+
 struct Config {
     std::vector<QueueConfig> queues = {QueueConfig{}};
+    std::vector<PoolConfig> pools;  ///< May be empty: pools become known by their workers.
     std::uint32_t sessions_max = 4096;
     std::uint64_t tasks_per_session_max = 100'000;
-    std::uint64_t memory_max = 1ULL << 30;              ///< All bodies and nodes; credits never sum above it.
+    std::uint64_t memory_max = 1ULL << 30;  ///< All bodies and nodes; credits never sum above it.
     std::uint64_t result_bytes_per_session_max = 64ULL << 20;
     std::uint64_t payload_max = wire::kPayloadMaxDefault;
     base::Duration session_ttl = wire::kSessionTtl;
     base::Duration client_lost_grace = std::chrono::seconds{10};
     OnClientLost on_client_lost = OnClientLost::Cancel;
     base::Duration result_ttl = wire::kResultTtl;
-    base::Duration gone_after = wire::kGoneAfter;       ///< Silence after which a worker's leases return (remote hosts).
+    base::Duration gone_after =
+        wire::kGoneAfter;  ///< Silence after which a worker's leases return (remote hosts).
     base::Duration recovery_max = wire::kRecoveryMax;
-    base::Duration kill_grace = std::chrono::seconds{1};  ///< From CancelLease{kill} or a hard timeout to KillWorker.
+    base::Duration kill_grace =
+        std::chrono::seconds{1};  ///< From CancelLease{kill} or a hard timeout to KillWorker.
     base::Duration prefetch_work = wire::kPrefetchWork;
-    std::uint32_t prefetch_max = 2048;                  ///< Leases a worker may hold beyond what runs.
-    std::uint32_t min_batch = 128;                      ///< Tiny tasks are never split thinner than this over workers.
-    bool local = false;                                 ///< Embedded: one session in process, no recovery.
+    std::uint32_t prefetch_max = 2048;  ///< Leases a worker may hold beyond what runs.
+    std::uint32_t min_batch = 128;  ///< Tiny tasks are never split thinner than this over workers.
+    bool local = false;             ///< Embedded: one session in process, no recovery.
 };
 
 }  // namespace forkmill::engine
