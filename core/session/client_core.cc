@@ -98,11 +98,11 @@ bool ClientCore::takes(wire::Kind kind) {
 
 // ---- what is said
 
-void ClientCore::pump() {
+void ClientCore::pump(bool speak) {
     Impl& i = *impl_;
     i.sink.on_turn(*this);
     i.starved = false;
-    if (i.welcomed) {
+    if (i.welcomed && speak) {
         i.tell_credit();
         i.tell_small();
         while (i.session.can_send()) {

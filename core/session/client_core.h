@@ -90,8 +90,9 @@ class ClientCore {
     static bool takes(wire::Kind kind);
     /// A numbered message the session said Process to. A failure is a protocol error of the peer: the owner tells ERR and drops the connection.
     [[nodiscard]] base::Status on_message(const wire::Header& header, const base::Message& message);
-    /// Queues what may go now into the session; the owner transmits afterwards.
-    void pump();
+    /// Queues what may go now into the session; the owner transmits afterwards. `speak` false: only hands over what came. While there is no connection
+    /// nothing is queued, so that after a new incarnation only what may have been heard counts as sent before.
+    void pump(bool speak = true);
     /// True when pump() would have more to say if credit or the window allowed.
     bool blocked() const;
 

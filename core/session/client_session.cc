@@ -266,8 +266,9 @@ base::Time ClientSession::next_timer() const {
 }
 
 void ClientSession::pump(base::Time now, ClientOut& out) {
-    core_.pump();
-    if (!welcomed_ || !connected_ || final()) return;
+    const bool speak = welcomed_ && connected_ && !final();
+    core_.pump(speak);
+    if (!speak) return;
     transmit(now, out);
     if (session_.ack_due()) tell_ack(now, out);
 }
