@@ -5,8 +5,8 @@ file(GENERATE OUTPUT "${FORKMILL_ANCHOR}" CONTENT "// SPDX-License-Identifier: A
 
 # forkmill_component(NAME [GLOB dir...] [LINKS target...] [CAGES target...])
 #
-# Makes static library forkmill_NAME from every .cc in the given folders (default: this one), main.cc
-# excepted. LINKS are the components it stands on; CAGES are third parties that only its own sources
+# Makes static library forkmill_NAME from every .cc in the given folders (default: this one), except
+# main.cc. LINKS are the components it stands on; CAGES are third parties that only its own sources
 # may include (law 2). A folder without sources makes an empty library, so that the tree configures
 # at every stage.
 function(forkmill_component name)

@@ -64,7 +64,7 @@ function(forkmill_test name)
     endif()
 endfunction()
 
-# Every fuzz target is also a test: under libFuzzer a fuzzer, else a program that feeds it the corpus.
+# Every fuzz target is also a test: in other builds a program feeds it its corpus.
 function(forkmill_fuzz_targets)
     file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/*.cc")
     foreach(source IN LISTS sources)
@@ -76,7 +76,8 @@ function(forkmill_fuzz_targets)
             target_link_options(fuzz_${name} PRIVATE -fsanitize=fuzzer)
             set(arguments -runs=0)
         else()
-            target_sources(fuzz_${name} PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/support/replay/main.cc")
+            target_sources(fuzz_${name}
+                           PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/support/replay/main.cc")
             set(arguments "")
         endif()
         file(MAKE_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/corpus/${name}")

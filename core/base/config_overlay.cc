@@ -65,8 +65,12 @@ std::unique_ptr<ConfigNode> loose_scalar(std::string text, ConfigPlace place) {
     return node;
 }
 
-/// The mapping `key` of `map`, made if absent; null when something else stands there (whose reader will say so).
-ConfigNode* step_into(ConfigNode& map, ConfigNode* existing, std::string key, const ConfigPlace& place) {
+/// The mapping `key` of `map`, made if absent; null when something else stands there (whose reader
+/// will say so).
+ConfigNode* step_into(ConfigNode& map,
+                      ConfigNode* existing,
+                      std::string key,
+                      const ConfigPlace& place) {
     if (existing != nullptr) {
         if (existing->kind == ConfigNode::Kind::Null) existing->kind = ConfigNode::Kind::Map;
         return existing->kind == ConfigNode::Kind::Map ? existing : nullptr;
@@ -78,10 +82,14 @@ ConfigNode* step_into(ConfigNode& map, ConfigNode* existing, std::string key, co
     return map.entries.back().value.get();
 }
 
-void set_leaf(ConfigNode& map, ConfigNode* existing, std::string key, std::unique_ptr<ConfigNode> leaf) {
+void set_leaf(ConfigNode& map,
+              ConfigNode* existing,
+              std::string key,
+              std::unique_ptr<ConfigNode> leaf) {
     if (existing != nullptr) {
         // A stray variable (FORKMILL_LOG) must not wipe out a whole mapping of the file.
-        if (!(leaf->optional && existing->kind == ConfigNode::Kind::Map)) *existing = std::move(*leaf);
+        if (!(leaf->optional && existing->kind == ConfigNode::Kind::Map))
+            *existing = std::move(*leaf);
         return;
     }
     const ConfigPlace place = leaf->place;
@@ -109,7 +117,8 @@ void apply_variable(ConfigNode& root, std::string_view setting) {
     set_leaf(*map, existing, std::move(rest), std::move(leaf));
 }
 
-/// The first key of a dotted path: the longest one that exists (names may hold dots), else up to the first dot.
+/// The first key of a dotted path: the longest one that exists (names may hold dots), else up to
+/// the first dot.
 std::string_view first_key(const ConfigNode& map, std::string_view path) {
     std::string_view best = path.substr(0, path.find('.'));
     for (const ConfigEntry& entry : map.entries) {
@@ -209,7 +218,8 @@ Result<std::string> read_config_file(const std::string& path) {
     } else if (!S_ISREG(status.st_mode)) {
         failure.text = "not a regular file; expected a YAML file";
     } else {
-        text.resize(kConfigBytes + 1);  // One more than allowed tells a full file from a larger one.
+        text.resize(kConfigBytes +
+                    1);  // One more than allowed tells a full file from a larger one.
         std::size_t filled = 0;
         while (filled < text.size()) {
             const ssize_t got = ::read(fd, text.data() + filled, text.size() - filled);
@@ -226,7 +236,8 @@ Result<std::string> read_config_file(const std::string& path) {
     return text;
 }
 
-std::unique_ptr<ConfigNode> load_config(const ConfigInput& input, std::vector<ConfigFault>& faults) {
+std::unique_ptr<ConfigNode> load_config(const ConfigInput& input,
+                                        std::vector<ConfigFault>& faults) {
     auto root = std::make_unique<ConfigNode>();
     root->kind = ConfigNode::Kind::Map;
     root->place = {0, input.file.empty() ? "config" : input.file, input.file.empty() ? 0 : 1, 1};

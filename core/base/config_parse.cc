@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// YAML text to ConfigNode, by yaml-cpp's events: its Node would hide duplicate keys, places and aliases.
+// YAML text to ConfigNode, by yaml-cpp's events: its Node would hide duplicate keys, places and
+// aliases.
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
@@ -186,8 +187,8 @@ class TreeBuilder final : public YAML::EventHandler {
             return;
         }
         if (entries.size() >= kConfigKeys) {
-            faults_.push_back({open.key_place,
-                               "too many keys; expected at most " + std::to_string(kConfigKeys)});
+            faults_.push_back(
+                {open.key_place, "too many keys; expected at most " + std::to_string(kConfigKeys)});
             throw Enough{};
         }
         entries.push_back({std::move(open.key), open.key_place, std::move(node)});
@@ -204,7 +205,8 @@ class TreeBuilder final : public YAML::EventHandler {
     int documents_ = 0;
 };
 
-/// Length of the UTF-8 character at `at`, or 0 when there is none (overlong and surrogate forms too).
+/// Length of the UTF-8 character at `at`, or 0 when there is none (overlong and surrogate forms
+/// too).
 std::size_t utf8_length(std::string_view text, std::size_t at) {
     const auto byte = [&](std::size_t i) {
         return i < text.size() ? static_cast<unsigned char>(text[i]) : 0U;
@@ -265,7 +267,8 @@ ConfigFault syntax_fault(const TreeBuilder& builder,
     if (tab_indents(text, place.line)) {
         return {place, "a tab in the indentation; expected spaces"};
     }
-    return {place, "no valid YAML here (" + error.msg + "); expected a closed quote, bracket or key"};
+    return {place,
+            "no valid YAML here (" + error.msg + "); expected a closed quote, bracket or key"};
 }
 
 }  // namespace

@@ -39,11 +39,16 @@ using Kind = ConfigNode::Kind;
 
 std::string_view name_of(Kind kind) {
     switch (kind) {
-        case Kind::Null: return "no value";
-        case Kind::Scalar: return "a plain value";
-        case Kind::List: return "a list";
-        case Kind::Map: return "a mapping";
-        case Kind::Broken: break;
+        case Kind::Null:
+            return "no value";
+        case Kind::Scalar:
+            return "a plain value";
+        case Kind::List:
+            return "a list";
+        case Kind::Map:
+            return "a mapping";
+        case Kind::Broken:
+            break;
     }
     return "a faulty value";
 }
@@ -108,8 +113,12 @@ std::string range_text(T min, T max, std::string (*show)(T)) {
     if (max == std::numeric_limits<T>::max()) return "at least " + show(min);
     return show(min) + " to " + show(max);
 }
-std::string show_integer(std::int64_t value) { return std::to_string(value); }
-std::string show_nanos(std::int64_t value) { return format_duration(Duration{value}); }
+std::string show_integer(std::int64_t value) {
+    return std::to_string(value);
+}
+std::string show_nanos(std::int64_t value) {
+    return format_duration(Duration{value});
+}
 
 std::string unknown_key(const ConfigNode& map, const ConfigEntry& entry, const std::string& path) {
     std::string what = "unknown key " + shown(entry.key);
@@ -124,11 +133,14 @@ std::string unknown_key(const ConfigNode& map, const ConfigEntry& entry, const s
     return what;
 }
 
-void find_unknown(const ConfigNode& map, const std::string& path, std::vector<ConfigFault>& faults) {
+void find_unknown(const ConfigNode& map,
+                  const std::string& path,
+                  std::vector<ConfigFault>& faults) {
     if (!map.asked) return;
     for (const ConfigEntry& entry : map.entries) {
-        const bool known = map.any_key || std::find(map.known.begin(), map.known.end(),
-                                                    entry.key) != map.known.end();
+        const bool known =
+            map.any_key ||
+            std::find(map.known.begin(), map.known.end(), entry.key) != map.known.end();
         if (known) {
             const std::string below = path.empty() ? entry.key : path + "." + entry.key;
             if (entry.value->kind == Kind::Map) find_unknown(*entry.value, below, faults);
@@ -183,7 +195,8 @@ void ConfigSection::fault(const ConfigNode& node, std::string_view key, std::str
     std::vector<ConfigFault>& faults = reader_->state_->faults;
     if (faults.size() >= kConfigFaults || reader_->state_->unreadable) return;
     const std::string path = path_of(key);
-    faults.push_back({node.place, path.empty() ? std::string{what} : path + ": " + std::string{what}});
+    faults.push_back(
+        {node.place, path.empty() ? std::string{what} : path + ": " + std::string{what}});
 }
 
 void ConfigSection::keep(std::string_view key, std::string shown, const ConfigNode* node) {
@@ -204,7 +217,8 @@ std::int64_t ConfigSection::read_integer(std::string_view key, const IntegerRule
     if (node != nullptr) {
         Result<std::int64_t> parsed = parse_integer(node->text);
         if (node->quoted) {
-            fault(*node, key, "quoted " + shown(node->text) + "; expected a bare integer, " + range);
+            fault(
+                *node, key, "quoted " + shown(node->text) + "; expected a bare integer, " + range);
         } else if (!parsed) {
             fault(*node, key, parsed.failure().text + ", " + range);
         } else if (parsed.value() < rule.min || parsed.value() > rule.max) {
@@ -242,8 +256,10 @@ Duration ConfigSection::duration(std::string_view key, const DurationRule& rule)
         if (!parsed) {
             fault(*node, key, parsed.failure().text);
         } else if (parsed.value() < rule.min || parsed.value() > rule.max) {
-            fault(*node, key, shown(node->text) + "; expected " +
-                  range_text<std::int64_t>(rule.min.count(), rule.max.count(), show_nanos));
+            fault(*node,
+                  key,
+                  shown(node->text) + "; expected " +
+                      range_text<std::int64_t>(rule.min.count(), rule.max.count(), show_nanos));
         } else {
             value = parsed.value();
         }
@@ -260,8 +276,10 @@ std::uint64_t ConfigSection::size(std::string_view key, const SizeRule& rule) {
         if (!parsed) {
             fault(*node, key, parsed.failure().text);
         } else if (parsed.value() < rule.min || parsed.value() > rule.max) {
-            fault(*node, key, shown(node->text) + "; expected " +
-                  range_text<std::uint64_t>(rule.min, rule.max, format_size));
+            fault(*node,
+                  key,
+                  shown(node->text) + "; expected " +
+                      range_text<std::uint64_t>(rule.min, rule.max, format_size));
         } else {
             value = parsed.value();
         }
@@ -277,8 +295,10 @@ std::string ConfigSection::text(std::string_view key, const TextRule& rule) {
         if (has_control(node->text)) {
             fault(*node, key, shown(node->text) + "; expected a text without control characters");
         } else if (node->text.size() > rule.max_bytes) {
-            fault(*node, key, shown(node->text) + "; expected at most " +
-                  std::to_string(rule.max_bytes) + " bytes");
+            fault(*node,
+                  key,
+                  shown(node->text) + "; expected at most " + std::to_string(rule.max_bytes) +
+                      " bytes");
         } else if (rule.required && node->text.empty()) {
             fault(*node, key, "an empty text; expected one that is not");
         } else {
@@ -305,8 +325,10 @@ std::ptrdiff_t ConfigSection::read_choice(std::string_view key,
         } else {
             const std::vector<std::string> known{names.begin(), names.end()};
             const std::string_view meant = nearest(node->text, known);
-            fault(*node, key, shown(node->text) + "; expected one of " + expected +
-                  (meant.empty() ? "" : "; did you mean " + std::string{meant}));
+            fault(*node,
+                  key,
+                  shown(node->text) + "; expected one of " + expected +
+                      (meant.empty() ? "" : "; did you mean " + std::string{meant}));
         }
     }
     keep(key, as_yaml(names[index]), node);
@@ -334,8 +356,10 @@ std::vector<std::string> ConfigSection::texts(std::string_view key, const ListRu
         fault(*node, key, std::string{name_of(node->kind)} + "; expected a list, as in [a, b]");
     }
     if (node != nullptr && (value.size() < rule.min_items || value.size() > rule.max_items)) {
-        fault(*node, key, std::to_string(value.size()) + " items; expected " +
-              std::to_string(rule.min_items) + " to " + std::to_string(rule.max_items));
+        fault(*node,
+              key,
+              std::to_string(value.size()) + " items; expected " + std::to_string(rule.min_items) +
+                  " to " + std::to_string(rule.max_items));
         value = rule.fallback;
     }
     keep(key, list_as_yaml(value), node);
@@ -343,7 +367,7 @@ std::vector<std::string> ConfigSection::texts(std::string_view key, const ListRu
 }
 
 std::vector<std::pair<std::string, std::string>> ConfigSection::text_map(std::string_view key,
-                                                                        std::size_t max_items) {
+                                                                         std::size_t max_items) {
     std::vector<std::pair<std::string, std::string>> value;
     ConfigSection inner = section(key);
     if (inner.node_ == nullptr) return value;
@@ -382,17 +406,21 @@ ConfigSection ConfigSection::section(std::string_view key) {
 }
 
 std::vector<std::pair<std::string, ConfigSection>> ConfigSection::named_sections(
-    std::string_view key, std::size_t max_items) {
+    std::string_view key,
+    std::size_t max_items) {
     std::vector<std::pair<std::string, ConfigSection>> value;
     ConfigSection outer = section(key);
     if (outer.node_ == nullptr) return value;
     outer.node_->any_key = true;
     for (ConfigEntry& entry : outer.node_->entries) {
         if (!is_config_name(entry.key)) {
-            outer.fault(*entry.value, "", "name " + shown(entry.key) +
-                        "; expected letters, digits, _ - and ., at most 64");
+            outer.fault(
+                *entry.value,
+                "",
+                "name " + shown(entry.key) + "; expected letters, digits, _ - and ., at most 64");
         } else if (value.size() >= max_items) {
-            outer.fault(*entry.value, entry.key,
+            outer.fault(*entry.value,
+                        entry.key,
                         "expected at most " + std::to_string(max_items) + " of them");
             break;
         } else if (entry.value->kind != Kind::Broken) {
@@ -426,7 +454,9 @@ ConfigReader::ConfigReader(const ConfigInput& input) : state_(std::make_unique<S
 
 ConfigReader::~ConfigReader() = default;
 
-ConfigSection ConfigReader::root() { return {this, state_->root.get(), &state_->values, ""}; }
+ConfigSection ConfigReader::root() {
+    return {this, state_->root.get(), &state_->values, ""};
+}
 
 std::vector<std::string> ConfigReader::finish() {
     std::vector<ConfigFault> faults = state_->faults;
@@ -436,9 +466,11 @@ std::vector<std::string> ConfigReader::finish() {
                std::tie(b.place.rank, b.place.line, b.place.column);
     });
     std::vector<std::string> lines;
+    lines.reserve(faults.size() + 1);
     for (const ConfigFault& fault : faults) lines.push_back(fault.place.text() + ": " + fault.what);
     if (lines.size() >= kConfigFaults) {
-        lines.push_back(state_->root->place.source + ": more faults than are told; mend these first");
+        lines.push_back(state_->root->place.source +
+                        ": more faults than are told; mend these first");
     }
     return lines;
 }

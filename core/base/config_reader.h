@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
-// ConfigReader: strict reading of YAML, conf.d, environment and flags against the schema that its callers speak.
+// ConfigReader: strict reading of YAML, conf.d, environment and flags against the schema that its
+// callers speak.
 //
-// A caller asks for every key it knows, with its range and its default, and gets a usable value whatever the file said; faults
-// are collected. finish() adds every key nobody asked for, and returns all faults of the run at once.
-// Invariants: (1) nothing is accepted silently: an unknown or duplicate key, a missing unit, an alias, a tag or a second
-// document is a fault with its place; (2) every fault is one line `file:line:col: what; expected …; did you mean …`;
-// (3) precedence is flag > environment > conf.d (in name order) > file > default. Threading: one thread, no locks.
+// A caller asks for every key it knows, with its range and its default, and gets a usable value
+// whatever the file said; faults are collected. finish() adds every key nobody asked for, and
+// returns all faults of the run at once. Invariants: (1) nothing is accepted silently: an unknown
+// or duplicate key, a missing unit, an alias, a tag or a second document is a fault with its place;
+// (2) every fault is one line `file:line:col: what; expected …; did you mean …`; (3) precedence is
+// flag > environment > conf.d (in name order) > file > default. Threading: one thread, no locks.
 //
 //     ConfigReader config{{.file = "broker.yaml", .environment = forkmill_environment()}};
-//     ConfigSection root = config.root();
-//     auto max = root.section("sessions").integer("max", {.min = 1, .max = 100'000, .fallback = 4096});
-//     for (auto& [name, pool] : root.named_sections("pools")) { … pool.integer("workers", …) … }
+//     ConfigSection sessions = config.root().section("sessions");
+//     int max = sessions.integer("max", {.min = 1, .max = 100'000, .fallback = 4096});
+//     for (auto& [name, pool] : config.root().named_sections("pools")) { … }
 //     if (gone < 3 * ping) sessions.problem("gone_after", "…; expected at least 3 × ping_after");
-//     std::vector<std::string> faults = config.finish();   // print them all, exit 78
+//     std::vector<std::string> faults = config.finish();  // Print them all, exit 78.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +34,8 @@ struct ConfigNode;
 struct ConfigValue;
 class ConfigReader;
 
-/// A flag that sets a key: `{"pools.default.workers", "8", "--workers"}`. Lists are comma-separated.
+/// A flag that sets a key: `{"pools.default.workers", "8", "--workers"}`. Lists are
+/// comma-separated.
 struct ConfigOverride {
     std::string path;
     std::string value;
@@ -40,14 +43,16 @@ struct ConfigOverride {
 };
 
 struct ConfigInput {
-    std::string file = {};                       ///< Empty: none, everything has its default.
-    std::string fragments = {};                  ///< Directory of *.yaml that come after the file; may be missing.
-    std::vector<std::string> environment = {};   ///< "FORKMILL_A__B=value" sets a.b; see forkmill_environment().
+    std::string file = {};       ///< Empty: none, everything has its default.
+    std::string fragments = {};  ///< Directory of *.yaml that come after the file; may be missing.
+    std::vector<std::string> environment =
+        {};  ///< "FORKMILL_A__B=value" sets a.b; see forkmill_environment().
     std::vector<ConfigOverride> overrides = {};  ///< In order; the last one wins.
 };
 
-/// The FORKMILL_… variables of this process, as ConfigInput takes them. One with `__` in it must name a known key; one without
-/// (FORKMILL_ENDPOINT) is left alone when no top-level key has its name.
+/// The FORKMILL_… variables of this process, as ConfigInput takes them. One with `__` in it must
+/// name a known key; one without (FORKMILL_ENDPOINT) is left alone when no top-level key has its
+/// name.
 std::vector<std::string> forkmill_environment();
 
 struct IntegerRule {
@@ -80,8 +85,9 @@ struct ListRule {
     bool required = false;
 };
 
-/// One mapping of the config, or the place where it would be. A cheap handle, valid while its ConfigReader lives.
-/// Every getter marks its key as known, records the effective value for dump(), and returns the fallback after a fault.
+/// One mapping of the config, or the place where it would be. A cheap handle, valid while its
+/// ConfigReader lives. Every getter marks its key as known, records the effective value for dump(),
+/// and returns the fallback after a fault.
 class ConfigSection {
   public:
     template <class T = int>
@@ -113,19 +119,21 @@ class ConfigSection {
     std::vector<std::string> texts(std::string_view key, const ListRule& rule = {});
     /// A mapping of free names to texts (an environment), in file order.
     std::vector<std::pair<std::string, std::string>> text_map(std::string_view key,
-                                                             std::size_t max_items = 1024);
+                                                              std::size_t max_items = 1024);
 
     /// A nested mapping with keys of its own; an absent one reads as empty.
     ConfigSection section(std::string_view key);
     /// A mapping of the user's names to sections (pools, queues), in file order; empty when absent.
     std::vector<std::pair<std::string, ConfigSection>> named_sections(std::string_view key,
-                                                                     std::size_t max_items = 256);
+                                                                      std::size_t max_items = 256);
 
     /// True when file, environment or flag gives the key.
     bool has(std::string_view key) const;
-    /// Where the key's value comes from, for messages that name two keys: "line 12", "--workers" or "default".
+    /// Where the key's value comes from, for messages that name two keys: "line 12", "--workers" or
+    /// "default".
     std::string origin(std::string_view key) const;
-    /// Records a fault at the key (or at this section, when the key is absent or empty): "what; expected …".
+    /// Records a fault at the key (or at this section, when the key is absent or empty): "what;
+    /// expected …".
     void problem(std::string_view key, std::string_view what);
     /// Dotted, as in "pools.default"; empty for the root.
     const std::string& path() const { return path_; }
@@ -161,10 +169,12 @@ class ConfigReader {
 
     ConfigSection root();
 
-    /// Call when every key was asked for: all faults, in the order of their places; empty when the config is good.
+    /// Call when every key was asked for: all faults, in the order of their places; empty when the
+    /// config is good.
     std::vector<std::string> finish();
 
-    /// Every value that was asked for, as YAML that reads back to the same, each with where it comes from.
+    /// Every value that was asked for, as YAML that reads back to the same, each with where it
+    /// comes from.
     std::string dump() const;
 
   private:

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// The config before it has a meaning: a tree of texts, each with its place. Private to the config reader.
+// The config before it has a meaning: a tree of texts, each with its place. Private to the config
+// reader.
 //
-// Invariants: (1) a tree is at most kDepth deep and has at most kNodes nodes, whatever the file says; (2) no mapping has a key
-// twice: a second one is a fault and dropped; (3) nodes do not move once parsed. Threading: one thread.
+// Invariants: (1) a tree is at most kDepth deep and has at most kNodes nodes, whatever the file
+// says; (2) no mapping has a key twice: a second one is a fault and dropped; (3) nodes do not move
+// once parsed. Threading: one thread.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +22,10 @@ namespace forkmill::base {
 inline constexpr std::size_t kConfigBytes = 1 << 20;
 inline constexpr std::size_t kConfigDepth = 16;
 inline constexpr std::size_t kConfigNodes = 1 << 16;
-inline constexpr std::size_t kConfigKeys = 1024;   ///< Of one mapping; keeps the search for a key cheap.
-inline constexpr std::size_t kConfigFaults = 100;  ///< Told in one run; a reader of more would be none.
+inline constexpr std::size_t kConfigKeys =
+    1024;  ///< Of one mapping; keeps the search for a key cheap.
+inline constexpr std::size_t kConfigFaults =
+    100;  ///< Told in one run; a reader of more would be none.
 
 /// Where a text stands: file, line and column from 1, or the variable or flag (line 0).
 struct ConfigPlace {
@@ -39,7 +43,13 @@ struct ConfigFault {
     std::string what;
 };
 
-struct ConfigEntry;
+struct ConfigNode;
+
+struct ConfigEntry {
+    std::string key;
+    ConfigPlace place;
+    std::unique_ptr<ConfigNode> value;
+};
 
 struct ConfigNode {
     enum class Kind {
@@ -58,17 +68,11 @@ struct ConfigNode {
     std::vector<ConfigEntry> entries = {};
     std::vector<std::unique_ptr<ConfigNode>> items = {};
 
-    bool asked = false;                  ///< Somebody read it as a mapping …
-    bool any_key = false;                ///< … of the user's own names.
+    bool asked = false;                   ///< Somebody read it as a mapping …
+    bool any_key = false;                 ///< … of the user's own names.
     std::vector<std::string> known = {};  ///< Keys somebody asked for.
 
     ConfigNode* get(std::string_view key) const;
-};
-
-struct ConfigEntry {
-    std::string key;
-    ConfigPlace place;
-    std::unique_ptr<ConfigNode> value;
 };
 
 /// The bytes of a regular file of at most kConfigBytes; never blocks on a FIFO or a device.
@@ -80,8 +84,8 @@ std::unique_ptr<ConfigNode> parse_config(std::string_view text,
                                          int rank,
                                          std::vector<ConfigFault>& faults);
 
-/// Everything of `input`, in order of precedence, as one mapping (empty if there is nothing). Its kind is Broken when a file
-/// could not be read to its end.
+/// Everything of `input`, in order of precedence, as one mapping (empty if there is nothing). Its
+/// kind is Broken when a file could not be read to its end.
 std::unique_ptr<ConfigNode> load_config(const ConfigInput& input, std::vector<ConfigFault>& faults);
 
 }  // namespace forkmill::base

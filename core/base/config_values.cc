@@ -17,17 +17,21 @@ struct Unit {
 };
 
 // Largest first, as format_x wants them.
-constexpr std::array<Unit, 4> kDurations{{{"h", 3'600'000'000'000},
-                                          {"m", 60'000'000'000},
-                                          {"s", 1'000'000'000},
-                                          {"ms", 1'000'000}}};
+constexpr std::array<Unit, 4> kDurations{
+    {{"h", 3'600'000'000'000}, {"m", 60'000'000'000}, {"s", 1'000'000'000}, {"ms", 1'000'000}}};
 constexpr std::array<Unit, 4> kSizes{
     {{"GiB", 1ULL << 30}, {"MiB", 1ULL << 20}, {"KiB", 1ULL << 10}, {"B", 1}}};
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
-bool is_letter(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+char lower(char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
 
 bool same_letters(std::string_view a, std::string_view b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](char x, char y) {
@@ -40,23 +44,27 @@ std::string_view meant_unit(std::string_view written, std::span<const Unit> unit
     for (const Unit& unit : units) {
         if (same_letters(written, unit.name)) return unit.name;
     }
-    constexpr std::array<std::array<std::string_view, 2>, 13> kSlips{{{"sec", "s"},
-                                                                      {"secs", "s"},
-                                                                      {"seconds", "s"},
-                                                                      {"msec", "ms"},
-                                                                      {"min", "m"},
-                                                                      {"minutes", "m"},
-                                                                      {"hours", "h"},
-                                                                      {"KB", "KiB"},
-                                                                      {"K", "KiB"},
-                                                                      {"MB", "MiB"},
-                                                                      {"M", "MiB"},
-                                                                      {"GB", "GiB"},
-                                                                      {"G", "GiB"}}};
-    for (const auto& [slip, unit] : kSlips) {
+    struct Slip {
+        std::string_view written;
+        std::string_view unit;
+    };
+    constexpr std::array<Slip, 13> kSlips{{{"sec", "s"},
+                                           {"secs", "s"},
+                                           {"seconds", "s"},
+                                           {"msec", "ms"},
+                                           {"min", "m"},
+                                           {"minutes", "m"},
+                                           {"hours", "h"},
+                                           {"KB", "KiB"},
+                                           {"K", "KiB"},
+                                           {"MB", "MiB"},
+                                           {"M", "MiB"},
+                                           {"GB", "GiB"},
+                                           {"G", "GiB"}}};
+    for (const Slip& slip : kSlips) {
         const bool ours = std::any_of(
-            units.begin(), units.end(), [&](const Unit& known) { return known.name == unit; });
-        if (ours && same_letters(written, slip)) return unit;
+            units.begin(), units.end(), [&](const Unit& unit) { return unit.name == slip.unit; });
+        if (ours && same_letters(written, slip.written)) return slip.unit;
     }
     return {};
 }
@@ -76,8 +84,8 @@ Result<std::uint64_t> parse_with_unit(std::string_view text,
     if (number.empty() || (number.size() > 1 && number.front() == '0')) {
         return refuse(text, expected);
     }
-    const auto known = std::find_if(
-        units.begin(), units.end(), [&](const Unit& one) { return one.name == unit; });
+    const auto known =
+        std::find_if(units.begin(), units.end(), [&](const Unit& one) { return one.name == unit; });
     if (known == units.end()) {
         Failure failure = refuse(text, expected);
         const std::string_view meant = meant_unit(unit, units);
@@ -129,9 +137,8 @@ Result<std::int64_t> parse_integer(std::string_view text) {
     constexpr std::string_view kExpected = "a decimal integer";
     std::string_view digits = text;
     if (!digits.empty() && digits.front() == '-') digits.remove_prefix(1);
-    const bool plain =
-        !digits.empty() && std::all_of(digits.begin(), digits.end(), is_digit) &&
-        (digits.size() == 1 || digits.front() != '0') && text != "-0";
+    const bool plain = !digits.empty() && std::all_of(digits.begin(), digits.end(), is_digit) &&
+                       (digits.size() == 1 || digits.front() != '0') && text != "-0";
     if (!plain) return refuse(text, kExpected);
     std::int64_t value = 0;
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
@@ -164,7 +171,9 @@ std::string format_duration(Duration duration) {
     return format_with_unit(static_cast<std::uint64_t>(duration.count()), kDurations);
 }
 
-std::string format_size(std::uint64_t bytes) { return format_with_unit(bytes, kSizes); }
+std::string format_size(std::uint64_t bytes) {
+    return format_with_unit(bytes, kSizes);
+}
 
 bool is_config_name(std::string_view text) {
     if (text.empty() || text.size() > 64) return false;

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a scalar in a config file, an environment variable or a flag may mean: one strict reading for all.
+// What a scalar in a config file, an environment variable or a flag may mean: one strict reading
+// for all.
 //
-// Invariants: (1) nothing is guessed: decimal digits only, units always, no blanks around; (2) every refusal says what was
-// expected; (3) format_x(parse_x(text)) means the same. Threading: pure functions.
+// Invariants: (1) nothing is guessed: decimal digits only, units always, no blanks around; (2)
+// every refusal says what was expected; (3) format_x(parse_x(text)) means the same. Threading: pure
+// functions.
 #pragma once
 
 #include <cstdint>

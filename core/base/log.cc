@@ -44,7 +44,8 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
         while (left > 0) {
             const ssize_t written = ::write(fd_, at, left);
             if (written < 0 && errno == EINTR) continue;
-            if (written <= 0) return;  // A full disk must not stop the work; the next line tries again.
+            if (written <= 0)
+                return;  // A full disk must not stop the work; the next line tries again.
             at += written;
             left -= static_cast<std::size_t>(written);
         }
@@ -68,10 +69,14 @@ struct Log {
 
 spdlog::level::level_enum as_spdlog(LogLevel level) {
     switch (level) {
-        case LogLevel::Error: return spdlog::level::err;
-        case LogLevel::Warning: return spdlog::level::warn;
-        case LogLevel::Info: return spdlog::level::info;
-        case LogLevel::Debug: return spdlog::level::debug;
+        case LogLevel::Error:
+            return spdlog::level::err;
+        case LogLevel::Warning:
+            return spdlog::level::warn;
+        case LogLevel::Info:
+            return spdlog::level::info;
+        case LogLevel::Debug:
+            return spdlog::level::debug;
     }
     return spdlog::level::info;
 }
@@ -129,11 +134,17 @@ Status log_start(const LogOptions& options) {
     return opened;
 }
 
-Status log_reopen() { return current().sink->open(); }
+Status log_reopen() {
+    return current().sink->open();
+}
 
-void log_set_level(LogLevel level) { current().logger->set_level(as_spdlog(level)); }
+void log_set_level(LogLevel level) {
+    current().logger->set_level(as_spdlog(level));
+}
 
-bool log_enabled(LogLevel level) { return current().logger->should_log(as_spdlog(level)); }
+bool log_enabled(LogLevel level) {
+    return current().logger->should_log(as_spdlog(level));
+}
 
 void log_line(LogLevel level, std::string_view event, std::initializer_list<LogField> fields) {
     if (!log_enabled(level)) return;

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// The daemons' log: one line per event, `time level name[pid] event key=value …`. The SDK has its own hook and does not use it.
+// The daemons' log: one line per event, `time level name[pid] event key=value …`. The SDK has its
+// own hook and does not use it.
 //
-// Invariants: (1) a line is written by one write(2) to an O_APPEND file or stderr, so lines of several processes do not mix;
-// (2) values are escaped and cut, so nothing a peer said can forge a line; (3) no thread is started and nothing is buffered:
-// a killed process loses no line. Threading: any thread; log_start() in each process after its fork, before other threads.
+// Invariants: (1) a line is written by one write(2) to an O_APPEND file or stderr, so lines of
+// several processes do not mix; (2) values are escaped and cut, so nothing a peer said can forge a
+// line; (3) no thread is started and nothing is buffered: a killed process loses no line.
+// Threading: any thread; log_start() in each process after its fork, before other threads.
 //
 //     log_start({.name = "forkmilld", .level = LogLevel::Info, .file = "/var/log/forkmill.log"});
-//     log_line(LogLevel::Warning, "worker died", {{"pool", pool}, {"pid", pid}, {"cause", "segv"}});
+//     log_line(LogLevel::Warning, "worker died", {{"pid", pid}, {"cause", "segv"}});
 #pragma once
 
 #include <concepts>
@@ -39,8 +41,8 @@ struct LogField {
     std::string value;
 };
 
-/// Opens this process's log; until then lines of level Warning and above go to stderr. May be called again, after a fork or
-/// with other options; on failure the old log stays.
+/// Opens this process's log; until then lines of level Warning and above go to stderr. May be
+/// called again, after a fork or with other options; on failure the old log stays.
 Status log_start(const LogOptions& options);
 
 /// Opens the file anew (USR1, after it was renamed); on failure the old one stays in use.

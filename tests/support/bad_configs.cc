@@ -11,7 +11,8 @@ namespace forkmill::test {
 std::vector<BadConfig> bad_configs(std::string_view folder) {
     constexpr std::string_view kMark = "# expect: ";
     std::vector<BadConfig> configs;
-    const auto root = std::filesystem::path{FORKMILL_TEST_SOURCE_DIR} / "tests/bad_configs" / folder;
+    const auto root =
+        std::filesystem::path{FORKMILL_TEST_SOURCE_DIR} / "tests/bad_configs" / folder;
     for (const auto& entry : std::filesystem::directory_iterator{root}) {
         BadConfig config{entry.path(), {}};
         std::ifstream in{entry.path()};

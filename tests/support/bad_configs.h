@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Bad configs as files: each tests/bad_configs/<folder>/x.yaml opens with what a reader must say of it.
+// Bad configs as files: each tests/bad_configs/<folder>/x.yaml opens with what a reader must say of
+// it.
 //
 //     # expect: 4:14: pools.default.workers: '012'; expected a decimal integer, 1 to 1024
 //

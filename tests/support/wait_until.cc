@@ -20,7 +20,9 @@ constexpr std::chrono::milliseconds kPoll{2};
 
 }  // namespace
 
-std::chrono::milliseconds stretched(std::chrono::milliseconds limit) { return limit * kSlowness; }
+std::chrono::milliseconds stretched(std::chrono::milliseconds limit) {
+    return limit * kSlowness;
+}
 
 bool wait_until(const std::function<bool()>& predicate, std::chrono::milliseconds limit) {
     const auto end = std::chrono::steady_clock::now() + stretched(limit);

@@ -38,14 +38,15 @@ std::vector<std::string> faults_of(std::string_view text) {
 
 TEST(ConfigReader, ReadsEveryTypeAndKeepsFileOrder) {
     const TempDir dir;
-    const auto file = dir.write("c.yaml",
-                                "state_dir: /var/lib/x  # a comment\n"
-                                "listen: [tcp://127.0.0.1:1, 'ipc://a']\n"
-                                "sessions: {ping_after: 100ms, gone_after: 1m, on_client_lost: keep}\n"
-                                "limits:\n  memory: 64MiB\n"
-                                "pools:\n"
-                                "  zeta: {workers: 2, pinned: true, environment: {A: '1', B: x y}}\n"
-                                "  alpha:\n");
+    const auto file =
+        dir.write("c.yaml",
+                  "state_dir: /var/lib/x  # a comment\n"
+                  "listen: [tcp://127.0.0.1:1, 'ipc://a']\n"
+                  "sessions: {ping_after: 100ms, gone_after: 1m, on_client_lost: keep}\n"
+                  "limits:\n  memory: 64MiB\n"
+                  "pools:\n"
+                  "  zeta: {workers: 2, pinned: true, environment: {A: '1', B: x y}}\n"
+                  "  alpha:\n");
     ConfigReader config{{.file = file.string()}};
     const Sample sample = read_sample(config);
     EXPECT_THAT(config.finish(), IsEmpty());
@@ -89,8 +90,19 @@ TEST(ConfigReader, AFaultyValueYieldsItsDefault) {
 }
 
 TEST(ConfigReader, IntegersAreDecimalAndInRange) {
-    for (const char* bad : {"012", "0x10", "1e3", "yes", "-1", "0", "1025", "1000000000", "4.0", "'4'", "[]",
-                            "99999999999999999999", "1_000"}) {
+    for (const char* bad : {"012",
+                            "0x10",
+                            "1e3",
+                            "yes",
+                            "-1",
+                            "0",
+                            "1025",
+                            "1000000000",
+                            "4.0",
+                            "'4'",
+                            "[]",
+                            "99999999999999999999",
+                            "1_000"}) {
         const auto faults = faults_of("pools: {a: {workers: " + std::string{bad} + "}}\n");
         ASSERT_EQ(faults.size(), 1U) << bad;
         EXPECT_THAT(faults[0], HasSubstr("pools.a.workers: ")) << bad;
@@ -101,14 +113,19 @@ TEST(ConfigReader, IntegersAreDecimalAndInRange) {
 TEST(ConfigReader, BytesThatAreNoUtf8TextAreRefusedWithTheirPlace) {
     const std::string nul{"a: 1\nb: \0\n", 10};
     EXPECT_THAT(faults_of(nul), ElementsAre(HasSubstr("2:4: a NUL byte")));
-    EXPECT_THAT(faults_of("\xef\xbb\xbf" "a: 1\n"), ElementsAre(HasSubstr("1:1: a byte order mark")));
-    EXPECT_THAT(faults_of("\xff\xfe" "a\n"), ElementsAre(HasSubstr("1:1: not UTF-8")));
+    EXPECT_THAT(faults_of("\xef\xbb\xbf"
+                          "a: 1\n"),
+                ElementsAre(HasSubstr("1:1: a byte order mark")));
+    EXPECT_THAT(faults_of("\xff\xfe"
+                          "a\n"),
+                ElementsAre(HasSubstr("1:1: not UTF-8")));
     EXPECT_THAT(faults_of("a: \xc0\xaf\n"), ElementsAre(HasSubstr("1:4: not UTF-8")));
     EXPECT_THAT(faults_of("a: \xed\xa0\x80\n"), ElementsAre(HasSubstr("1:4: not UTF-8")));
 }
 
 TEST(ConfigReader, QuotesMustBeClosed) {
-    for (const char* open : {"a: \"x\nb: 1\n", "a: 'x\n", "ä: 'it''s\n", "a: \"x\\\"\n", "a: \"x"}) {
+    for (const char* open :
+         {"a: \"x\nb: 1\n", "a: 'x\n", "ä: 'it''s\n", "a: \"x\\\"\n", "a: \"x"}) {
         EXPECT_THAT(faults_of(open), SizeIs(1)) << open;
     }
     EXPECT_THAT(faults_of("state_dir: \"ä \\\" '\"\n"), IsEmpty());
@@ -168,7 +185,8 @@ TEST(ConfigReader, FaultsAreToldInFileOrderAndBounded) {
 
 TEST(ConfigReader, PrecedenceIsFlagThenEnvironmentThenFragmentsThenFile) {
     const TempDir dir;
-    const auto file = dir.write("c.yaml", "state_dir: file\npools: {my-pool: {workers: 1, pinned: true}}\n");
+    const auto file =
+        dir.write("c.yaml", "state_dir: file\npools: {my-pool: {workers: 1, pinned: true}}\n");
     dir.write("conf.d/10-a.yaml", "state_dir: ten\npools: {my-pool: {workers: 10}}\n");
     dir.write("conf.d/20-b.yaml", "# nothing but a comment\n");
     dir.write("conf.d/ignored.txt", "state_dir: no\n");
@@ -181,7 +199,8 @@ TEST(ConfigReader, PrecedenceIsFlagThenEnvironmentThenFragmentsThenFile) {
         EXPECT_EQ(sample.pools.at(0).workers, 10);
         EXPECT_TRUE(sample.pools.at(0).pinned);  // Sections merge key by key.
     }
-    input.environment = {"FORKMILL_POOLS__MY_POOL__WORKERS=20", "FORKMILL_LISTEN=tcp://a:1, tcp://b:2"};
+    input.environment = {"FORKMILL_POOLS__MY_POOL__WORKERS=20",
+                         "FORKMILL_LISTEN=tcp://a:1, tcp://b:2"};
     {
         ConfigReader config{input};
         const Sample sample = read_sample(config);
@@ -197,14 +216,18 @@ TEST(ConfigReader, PrecedenceIsFlagThenEnvironmentThenFragmentsThenFile) {
 }
 
 TEST(ConfigReader, FaultsOfVariablesAndFlagsNameThem) {
-    ConfigReader config{{.environment = {"FORKMILL_SESSIONS__PING_AFTER=2", "FORKMILL_SESSIONS__PNIG=2s",
-                                         "FORKMILL_ENDPOINT=tcp://x:1", "FORKMILL_POOLS=3"},
+    ConfigReader config{{.environment = {"FORKMILL_SESSIONS__PING_AFTER=2",
+                                         "FORKMILL_SESSIONS__PNIG=2s",
+                                         "FORKMILL_ENDPOINT=tcp://x:1",
+                                         "FORKMILL_POOLS=3"},
                          .overrides = {{"limits.memory", "64MB", "--memory"}}}};
     read_sample(config);
-    EXPECT_THAT(config.finish(),
-                ElementsAre(HasSubstr("environment FORKMILL_SESSIONS__PING_AFTER: sessions.ping_after: '2'"),
-                            HasSubstr("unknown key 'pnig' in sessions"),
-                            HasSubstr("--memory: limits.memory: '64MB'")));
+    EXPECT_THAT(
+        config.finish(),
+        ElementsAre(
+            HasSubstr("environment FORKMILL_SESSIONS__PING_AFTER: sessions.ping_after: '2'"),
+            HasSubstr("unknown key 'pnig' in sessions"),
+            HasSubstr("--memory: limits.memory: '64MB'")));
 }
 
 TEST(ConfigReader, AFaultInAFragmentNamesTheFragment) {
@@ -224,12 +247,15 @@ TEST(ConfigReader, ARequiredKeyThatIsMissingIsAFaultOfItsSection) {
     base::ConfigSection section = config.root().section("section");
     section.integer("b", {});
     section.text("broker", {.required = true});
-    EXPECT_THAT(config.finish(), ElementsAre(HasSubstr("c.yaml:3:3: section.broker: is missing; expected a text")));
+    EXPECT_THAT(config.finish(),
+                ElementsAre(HasSubstr("c.yaml:3:3: section.broker: is missing; expected a text")));
 }
 
 TEST(ConfigReader, NamesOfSectionsAreRestricted) {
-    EXPECT_THAT(faults_of("pools:\n  '../x': {workers: 1}\n"), ElementsAre(HasSubstr("name '../x'")));
-    EXPECT_THAT(faults_of("pools:\n  \"a\\x1b[2J\": {workers: 1}\n"), ElementsAre(HasSubstr("'a\\x1b[2J'")));
+    EXPECT_THAT(faults_of("pools:\n  '../x': {workers: 1}\n"),
+                ElementsAre(HasSubstr("name '../x'")));
+    EXPECT_THAT(faults_of("pools:\n  \"a\\x1b[2J\": {workers: 1}\n"),
+                ElementsAre(HasSubstr("'a\\x1b[2J'")));
 }
 
 TEST(ConfigReader, DumpReadsBackToTheSameValues) {

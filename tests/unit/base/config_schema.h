@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A small schema for the reader's tests: one key of every type, sections, and a rule about two keys.
+// A small schema for the reader's tests: one key of every type, sections, and a rule about two
+// keys.
 #pragma once
 
 #include <string>
@@ -41,8 +42,9 @@ inline Sample read_sample(base::ConfigReader& config) {
     sample.on_loss = sessions.choice<Loss>(
         "on_client_lost", {{"cancel", Loss::Cancel}, {"keep", Loss::Keep}}, Loss::Cancel);
     if (sample.gone < 3 * sample.ping) {
-        sessions.problem("gone_after", "less than 3 × ping_after (" + sessions.origin("ping_after") +
-                                           "); expected at least 3 × ping_after");
+        sessions.problem("gone_after",
+                         "less than 3 × ping_after (" + sessions.origin("ping_after") +
+                             "); expected at least 3 × ping_after");
     }
     sample.memory = root.section("limits").size("memory", {.min = 1 << 20, .fallback = 1 << 30});
     for (auto& [name, pool] : root.named_sections("pools")) {

@@ -14,9 +14,22 @@ using namespace std::chrono_literals;
 TEST(ParseInteger, AcceptsDecimalOnly) {
     EXPECT_EQ(parse_integer("0").value(), 0);
     EXPECT_EQ(parse_integer("-17").value(), -17);
-    EXPECT_EQ(parse_integer("9223372036854775807").value(), std::numeric_limits<std::int64_t>::max());
-    for (const char* text : {"", "-", "+1", "012", "-0", "0x10", "1e3", "1_000", "4.0", "4 ", " 4",
-                             "yes", "9223372036854775808", "1000000000000000000000"}) {
+    EXPECT_EQ(parse_integer("9223372036854775807").value(),
+              std::numeric_limits<std::int64_t>::max());
+    for (const char* text : {"",
+                             "-",
+                             "+1",
+                             "012",
+                             "-0",
+                             "0x10",
+                             "1e3",
+                             "1_000",
+                             "4.0",
+                             "4 ",
+                             " 4",
+                             "yes",
+                             "9223372036854775808",
+                             "1000000000000000000000"}) {
         EXPECT_FALSE(parse_integer(text).ok()) << text;
     }
 }
@@ -35,7 +48,16 @@ TEST(ParseDuration, RequiresAUnit) {
     EXPECT_EQ(parse_duration("5m").value(), 5min);
     EXPECT_EQ(parse_duration("1h").value(), 1h);
     EXPECT_EQ(parse_duration("0s").value(), 0s);
-    for (const char* text : {"30", "s", "", "-1s", "1.5s", "01s", "1 s", "1d", "1h30m", "999999999h",
+    for (const char* text : {"30",
+                             "s",
+                             "",
+                             "-1s",
+                             "1.5s",
+                             "01s",
+                             "1 s",
+                             "1d",
+                             "1h30m",
+                             "999999999h",
                              "99999999999999999999s"}) {
         EXPECT_FALSE(parse_duration(text).ok()) << text;
     }
@@ -50,8 +72,8 @@ TEST(ParseSize, RequiresABinaryUnit) {
     EXPECT_EQ(parse_size("0B").value(), 0U);
     EXPECT_EQ(parse_size("64MiB").value(), 64ULL << 20);
     EXPECT_EQ(parse_size("1GiB").value(), 1ULL << 30);
-    for (const char* text : {"64", "64MB", "MiB", "1.5GiB", "-1B", "99999999999999999999B",
-                             "99999999999GiB"}) {
+    for (const char* text :
+         {"64", "64MB", "MiB", "1.5GiB", "-1B", "99999999999999999999B", "99999999999GiB"}) {
         EXPECT_FALSE(parse_size(text).ok()) << text;
     }
     EXPECT_NE(parse_size("64MB").failure().text.find("did you mean 64MiB"), std::string::npos);

@@ -29,9 +29,11 @@ class Log : public testing::Test {
 };
 
 TEST_F(Log, ALineIsTimeLevelProcessEventAndFields) {
-    base::log_line(LogLevel::Info, "worker died", {{"pool", "default"}, {"pid", 17}, {"cause", "a b"}});
-    EXPECT_THAT(text(), MatchesRegex("[0-9]+-[0-9]+-[0-9]+T[0-9:.]+Z info test\\[[0-9]+\\] "
-                                     "worker died pool=default pid=17 cause=\"a b\"\n"));
+    base::log_line(
+        LogLevel::Info, "worker died", {{"pool", "default"}, {"pid", 17}, {"cause", "a b"}});
+    EXPECT_THAT(text(),
+                MatchesRegex("[0-9]+-[0-9]+-[0-9]+T[0-9:.]+Z info test\\[[0-9]+\\] "
+                             "worker died pool=default pid=17 cause=\"a b\"\n"));
 }
 
 TEST_F(Log, APeersBytesCannotForgeALine) {
