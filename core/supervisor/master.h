@@ -23,6 +23,7 @@
 #include "core/base/result.h"
 #include "core/base/time.h"
 #include "core/supervisor/child_env.h"
+#include "core/supervisor/slot.h"
 
 namespace forkmill::supervisor {
 
@@ -37,16 +38,6 @@ struct Command {
 /// Called before each start: put to_environment(child), or a WorkerBirth's, into the environment.
 /// A failure counts as a failed start.
 using CommandBuilder = std::function<base::Result<Command>(const ChildEnv& child)>;
-
-/// How long each state of a slot may last (slot.h).
-struct SlotTimeouts {
-    base::Duration start = std::chrono::seconds{30};  ///< From birth to Up; then ABRT.
-    base::Duration dump = std::chrono::seconds{2};    ///< From ABRT to KILL.
-    base::Duration drain = std::chrono::seconds{60};  ///< For its last tasks; then TERM.
-    base::Duration term = std::chrono::seconds{5};    ///< From TERM to KILL.
-    base::Duration kill = std::chrono::seconds{5};    ///< From KILL to giving it up (unkillable).
-    base::Duration stop = std::chrono::seconds{10};   ///< Seen SIGSTOPped; then KILL.
-};
 
 struct PoolSpec {
     std::string name;

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/supervisor/pool_slots.h"
+
+#include <algorithm>
+
+#include "core/base/check.h"
+
+namespace forkmill::supervisor {
+
+using Kind = PoolAction::Kind;
+
+PoolSlots::PoolSlots(const PoolRules& rules)
+    : timeouts_(rules.timeouts),
+      workers_(rules.workers),
+      broken_after_(rules.broken_after),
+      policy_(rules.respawn,
+              rules.capacity != 0 ? rules.capacity : slots_for(rules.workers),
+              rules.seed),
+      slots_(rules.capacity != 0 ? rules.capacity : slots_for(rules.workers)) {
+    FORKMILL_CHECK(workers_ >= 1 && workers_ < slots_.size());
+}
+
+void PoolSlots::step(std::uint32_t slot,
+                     SlotEvent event,
+                     base::Time now,
+                     Actions& out,
+                     std::optional<base::Duration> limit) {
+    FORKMILL_CHECK(slot < slots_.size());
+    Entry& entry = slots_[slot];
+    const SlotState before = entry.life.state();
+    const SlotAct act = entry.life.step(event, now, timeouts_, limit);
+    const auto add = [&](Kind kind, base::Duration duration = {}) {
+        out.push_back({kind, slot, entry.generation, duration});
+    };
+    switch (act) {
+        case SlotAct::None: break;
+        case SlotAct::TellDrain: add(Kind::TellDrain, limit.value_or(timeouts_.drain)); break;
+        case SlotAct::SendTerm: add(Kind::Term); break;
+        case SlotAct::SendAbort:
+            entry.doom = Cause::StartTimeout;
+            add(Kind::Abort);
+            break;
+        case SlotAct::SendKill:
+            if (before == SlotState::Suspended && entry.doom == Cause::Unknown)
+                entry.doom = Cause::Killed;
+            add(Kind::Kill);
+            break;
+        case SlotAct::Alarm:
+            entry.leaving = true;
+            add(Kind::Alarm);
+            break;
+    }
+}
+
+void PoolSlots::on_tick(base::Time now, Actions& out) {
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot)
+        if (slots_[slot].life.is_due(now)) step(slot, SlotEvent::Deadline, now, out);
+    shrink(now, out);
+    fill(now, out);
+}
+
+void PoolSlots::on_launched(std::uint32_t slot, std::int32_t pid) { slots_[slot].pid = pid; }
+
+void PoolSlots::on_launch_failed(std::uint32_t slot, base::Time now, Actions& out) {
+    // The system has no room for a process: not the worker's fault, and no use to hurry.
+    on_died(slot, Ending{.exit_code = kExitTempFail}, now, out);
+}
+
+void PoolSlots::on_up(std::uint32_t slot, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    if (!entry.life.has_process() || entry.was_ready) return;
+    step(slot, SlotEvent::Up, now, out);
+    entry.was_ready = true;
+    ever_ready_ = true;
+    failed_births_ = 0;
+    policy_.on_ready(slot, now);
+    if (std::exchange(broken_, false)) out.push_back({Kind::Mended});
+    const bool was_open = policy_.breaker() != RespawnPolicy::Breaker::Closed;
+    if (count(SlotState::Ready) >= workers_) policy_.on_full();
+    if (was_open && policy_.breaker() == RespawnPolicy::Breaker::Closed)
+        out.push_back({Kind::BreakerClosed});
+}
+
+void PoolSlots::on_leaving(std::uint32_t slot, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    if (!entry.life.has_process()) return;
+    step(slot, SlotEvent::Leave, now, out);
+    entry.leaving = true;
+    if (entry.doom == Cause::Unknown) entry.doom = Cause::Recycle;
+}
+
+void PoolSlots::on_paused(std::uint32_t slot, base::Time now) {
+    slots_[slot].life.step(SlotEvent::Paused, now, timeouts_);
+}
+
+void PoolSlots::on_resumed(std::uint32_t slot, base::Time now) {
+    slots_[slot].life.step(SlotEvent::Resumed, now, timeouts_);
+}
+
+void PoolSlots::on_died(std::uint32_t slot, Ending ending, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    step(slot, SlotEvent::Died, now, out);
+    if (entry.life.state() != SlotState::Reaped) return;
+    ending.wanted = entry.doom != Cause::Unknown && entry.doom != Cause::StartTimeout;
+    ending.was_ready = entry.was_ready;
+    ending.uptime = now - entry.born;
+    if (!entry.was_ready && !ending.wanted) ++failed_births_;
+    settle(slot, ending, now, out);
+    check_broken(out);
+}
+
+void PoolSlots::settle(std::uint32_t slot, const Ending& ending, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    entry.pid = 0;
+    entry.doom = Cause::Unknown;
+    const bool held_place = !entry.leaving;
+    entry.leaving = false;
+    const auto before = policy_.breaker();
+    const Verdict verdict = closed_ ? Verdict{} : policy_.on_death(slot, ending, workers_, now);
+    if (before != RespawnPolicy::Breaker::Open &&
+        policy_.breaker() == RespawnPolicy::Breaker::Open)
+        out.push_back({Kind::BreakerOpened, slot});
+    // The place of a leaving worker is its replacement's already.
+    if (!held_place || verdict.kind == Verdict::Kind::Now) {
+        step(slot, SlotEvent::Retire, now, out);
+    } else if (verdict.kind == Verdict::Kind::After) {
+        step(slot, SlotEvent::Wait, now, out, verdict.delay);
+        out.push_back({Kind::Waiting, slot, entry.generation, verdict.delay});
+    } else {
+        step(slot, SlotEvent::Forbid, now, out);
+        out.push_back({Kind::Gone, slot, entry.generation});
+    }
+}
+
+void PoolSlots::check_broken(Actions& out) {
+    if (broken_ || closed_) return;
+    for (const Entry& entry : slots_)
+        if (entry.life.has_process() && entry.was_ready) return;
+    if (failed_births_ < broken_after_ && count(SlotState::Failed) < workers_) return;
+    broken_ = true;
+    out.push_back({Kind::Broken});
+}
+
+void PoolSlots::kill(std::uint32_t slot, Cause cause, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    if (!entry.life.has_process()) return;
+    entry.doom = cause;
+    step(slot, SlotEvent::Kill, now, out);
+}
+
+void PoolSlots::drain(std::uint32_t slot, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    if (!entry.life.has_process()) return;
+    entry.leaving = true;
+    entry.doom = Cause::Drain;
+    step(slot, SlotEvent::Drain, now, out);
+}
+
+bool PoolSlots::resize(std::uint32_t workers, base::Time now, Actions& out) {
+    if (workers < 1 || workers + std::max(1U, workers / 10) > slots_.size()) return false;
+    workers_ = workers;
+    on_tick(now, out);
+    return true;
+}
+
+void PoolSlots::close(base::Duration limit, base::Time now, Actions& out) {
+    closed_ = true;
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+        Entry& entry = slots_[slot];
+        if (!entry.life.has_process()) {
+            step(slot, SlotEvent::Retire, now, out);
+            continue;
+        }
+        if (entry.doom == Cause::Unknown) entry.doom = Cause::Drain;
+        step(slot, SlotEvent::Drain, now, out, limit);
+    }
+}
+
+void PoolSlots::kill_all(base::Time now, Actions& out) {
+    closed_ = true;
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+        step(slot, SlotEvent::Retire, now, out);
+        if (slots_[slot].doom == Cause::Unknown) slots_[slot].doom = Cause::Drain;
+        step(slot, SlotEvent::Kill, now, out);
+    }
+}
+
+/// Starts workers for the places that nobody holds.
+void PoolSlots::fill(base::Time now, Actions& out) {
+    if (closed_) return;
+    std::uint32_t held = places_held();
+    std::uint32_t living = processes();
+    std::uint32_t starting = count(SlotState::Starting);
+    for (std::uint32_t slot = 0; slot < slots_.size() && held < workers_; ++slot) {
+        if (slots_[slot].life.state() != SlotState::Empty) continue;
+        if (living >= processes_max()) return;
+        if (!policy_.may_launch(starting, workers_, now)) return;
+        policy_.on_launch();
+        Entry& entry = slots_[slot];
+        entry.life.step(SlotEvent::Launched, now, timeouts_);
+        ++entry.generation;
+        entry.born = now;
+        entry.was_ready = false;
+        out.push_back({Kind::Launch, slot, entry.generation});
+        ++held;
+        ++living;
+        ++starting;
+    }
+}
+
+/// Ends what is too many: first who waits or starts, then the youngest places.
+void PoolSlots::shrink(base::Time now, Actions& out) {
+    std::uint32_t held = places_held();
+    const auto release = [&](auto is_wanted) {
+        for (std::uint32_t slot = capacity(); slot-- > 0 && held > workers_;) {
+            if (!holds_place(slots_[slot]) || !is_wanted(slots_[slot].life.state())) continue;
+            if (slots_[slot].life.has_process())
+                drain(slot, now, out);
+            else
+                step(slot, SlotEvent::Retire, now, out);
+            --held;
+        }
+    };
+    if (closed_ || held <= workers_) return;
+    release([](SlotState state) { return state == SlotState::Failed || state == SlotState::Backoff; });
+    release([](SlotState state) { return state == SlotState::Starting; });
+    release([](SlotState state) { return state == SlotState::Ready; });
+}
+
+bool PoolSlots::holds_place(const Entry& entry) const {
+    return entry.life.state() != SlotState::Empty && !entry.leaving;
+}
+
+std::uint32_t PoolSlots::places_held() const {
+    return static_cast<std::uint32_t>(std::count_if(
+        slots_.begin(), slots_.end(), [&](const Entry& entry) { return holds_place(entry); }));
+}
+
+std::uint32_t PoolSlots::processes() const {
+    return static_cast<std::uint32_t>(std::count_if(slots_.begin(), slots_.end(), [](const Entry& e) {
+        return e.life.has_process() && e.life.state() != SlotState::Unkillable;
+    }));
+}
+
+std::uint32_t PoolSlots::processes_max() const { return workers_ + std::max(1U, workers_ / 10); }
+
+std::uint32_t PoolSlots::count(SlotState state) const {
+    return static_cast<std::uint32_t>(std::count_if(
+        slots_.begin(), slots_.end(), [&](const Entry& e) { return e.life.state() == state; }));
+}
+
+bool PoolSlots::empty() const { return processes() == 0; }
+
+base::Time PoolSlots::next_deadline(base::Time now) const {
+    base::Time next = base::kNever;
+    for (const Entry& entry : slots_) next = std::min(next, entry.life.deadline());
+    if (!closed_ && places_held() < workers_ && processes() < processes_max() &&
+        count(SlotState::Empty) > 0)
+        next = std::min(next, policy_.next_change(count(SlotState::Starting), now));
+    return next;
+}
+
+}  // namespace forkmill::supervisor

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/supervisor/spawn.h"
+
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+#include "core/supervisor/respawn_policy.h"
+
+namespace forkmill::supervisor {
+
+namespace {
+
+base::Failure system_failure(const char* what) {
+    return {std::string{what} + ": " + std::strerror(errno), errno};
+}
+
+/// Async-signal-safe: a text without an allocation.
+void say(std::string_view text) {
+    [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
+}
+
+/// Sorted, without 0–2 and without doubles: what close_others() needs.
+std::vector<int> sorted_fds(std::vector<int> fds) {
+    std::sort(fds.begin(), fds.end());
+    fds.erase(std::unique(fds.begin(), fds.end()), fds.end());
+    fds.erase(fds.begin(), std::upper_bound(fds.begin(), fds.end(), STDERR_FILENO));
+    return fds;
+}
+
+/// Closes all descriptors above 2 that are not in `keep`, gap by gap.
+void close_others(const std::vector<int>& keep) {
+    unsigned first = STDERR_FILENO + 1;
+    for (const int fd : keep) {
+        const auto kept = static_cast<unsigned>(fd);
+        if (kept > first) ::syscall(SYS_close_range, first, kept - 1, 0U);
+        first = kept + 1;
+    }
+    ::syscall(SYS_close_range, first, ~0U, 0U);
+}
+
+void null_stdin() {
+    const int null = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0) return;
+    ::dup2(null, STDIN_FILENO);
+    if (null > STDERR_FILENO) ::close(null);
+}
+
+/// What every child does first. Signals are blocked here since before the fork.
+void become_child(pid_t parent, int stderr_fd, const std::vector<int>& keep) {
+    ::setpgid(0, 0);
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(kExitTempFail);  // It died before the line above.
+    null_stdin();
+    if (stderr_fd >= 0) ::dup2(stderr_fd, STDERR_FILENO);
+    close_others(keep);
+    reset_signals();
+}
+
+/// Forks with all signals blocked, so that no handler of the parent runs in the child.
+template <class Child>
+base::Result<Spawned> fork_with(const Child& run_child) {
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::sigprocmask(SIG_SETMASK, &all, &before);
+    const pid_t parent = ::getpid();
+    const pid_t pid = ::fork();
+    if (pid == 0) run_child(parent);
+    const int fork_error = errno;
+    ::sigprocmask(SIG_SETMASK, &before, nullptr);
+    if (pid < 0) {
+        errno = fork_error;
+        return system_failure("cannot fork");
+    }
+    ::setpgid(pid, pid);  // The child does it too; whoever comes first, the group is there.
+    OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))};
+    if (!pidfd) {
+        const base::Failure failure = system_failure("cannot watch a child");
+        ::kill(pid, SIGKILL);
+        while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+        }
+        return failure;
+    }
+    return Spawned{pid, std::move(pidfd)};
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+    std::vector<char*> out;
+    out.reserve(texts.size() + 1);
+    for (std::string& text : texts) out.push_back(text.data());
+    out.push_back(nullptr);
+    return out;
+}
+
+[[noreturn]] void exec_failed(const char* path, int number) {
+    say("forkmill: cannot execute ");
+    say(path);
+    say(": ");
+    say(::strerrordesc_np(number));
+    say("\n");
+    const bool for_ever = number == ENOENT || number == EACCES || number == ENOEXEC ||
+                          number == ENOTDIR || number == ELOOP || number == EPERM;
+    ::_exit(for_ever ? kExitBadConfig : kExitTempFail);
+}
+
+}  // namespace
+
+base::Result<Spawned> spawn_program(const Program& program) {
+    FORKMILL_CHECK(!program.argv.empty());
+    std::vector<std::string> arguments = program.argv;
+    std::vector<std::string> environment = program.environment;
+    const std::vector<char*> argv = pointers(arguments);
+    const std::vector<char*> envp = pointers(environment);
+    const std::vector<int> keep = sorted_fds(program.keep_fds);
+    return fork_with([&](pid_t parent) {
+        become_child(parent, program.stderr_fd, keep);
+        for (const int fd : keep) ::fcntl(fd, F_SETFD, 0);
+        ::execve(argv[0], argv.data(), envp.data());
+        exec_failed(argv[0], errno);
+    });
+}
+
+base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
+                                 const std::function<int()>& body) {
+    const std::vector<int> keep = sorted_fds(keep_fds);
+    std::fflush(nullptr);  // Else the child would print what the parent has buffered once more.
+    return fork_with([&](pid_t parent) {
+        become_child(parent, -1, keep);
+        const int code = body();
+        std::fflush(nullptr);
+        ::_exit(code);
+    });
+}
+
+std::vector<std::string> environment_with(const std::vector<std::string>& additions) {
+    std::vector<std::string> out;
+    const auto set = [&](std::string_view text) {
+        const std::string_view name = text.substr(0, text.find('=') + 1);
+        const auto same = std::find_if(
+            out.begin(), out.end(), [&](const std::string& old) { return old.starts_with(name); });
+        if (same == out.end())
+            out.emplace_back(text);
+        else
+            *same = text;
+    };
+    for (char** variable = environ; *variable != nullptr; ++variable) out.emplace_back(*variable);
+    for (const std::string& text : additions) set(text);
+    return out;
+}
+
+base::Status fill_standard_fds() {
+    for (;;) {
+        const int fd = ::open("/dev/null", O_RDWR);
+        if (fd < 0) return system_failure("cannot open /dev/null");
+        if (fd <= STDERR_FILENO) continue;
+        ::close(fd);
+        return base::Done{};
+    }
+}
+
+void reset_signals() {
+    struct sigaction defaults {};
+    defaults.sa_handler = SIG_DFL;
+    for (int signo = 1; signo < NSIG; ++signo) ::sigaction(signo, &defaults, nullptr);
+    sigset_t none;
+    ::sigemptyset(&none);
+    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+}
+
+void kill_group(pid_t child) {
+    // The group may not be there yet, or hold the zombie alone; the child itself is named too.
+    ::kill(-child, SIGKILL);
+    ::kill(child, SIGKILL);
+}
+
+void send_signal(pid_t child, int signo) { ::kill(child, signo); }
+
+}  // namespace forkmill::supervisor
