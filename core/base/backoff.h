@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backoff: how long to wait before the next try; exponential, with jitter from a seed the caller gives.
+// Backoff: how long to wait before the next try; exponential, with jitter from a seed the caller
+// gives.
 //
-// Invariants: (1) the same rule and seed give the same delays (law 4); (2) a delay is never above `max` nor below
-// first × (1 - jitter). Threading: one owner.
+// Invariants: (1) the same rule and seed give the same delays (law 4); (2) a delay is never above
+// `max` nor below first × (1 - jitter). Threading: one owner.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +23,8 @@ struct BackoffRule {
 
 class Backoff {
   public:
-    /// REQUIRES: 0 < first ≤ max, factor ≥ 1, 0 ≤ jitter < 1. Configs are checked before they come here.
+    /// REQUIRES: 0 < first ≤ max, factor ≥ 1, 0 ≤ jitter < 1. Configs are checked before they come
+    /// here.
     Backoff(const BackoffRule& rule, std::uint64_t seed) : rule_(rule), state_(seed) {
         FORKMILL_CHECK(rule.first.count() > 0 && rule.first <= rule.max);
         FORKMILL_CHECK(rule.factor >= 1.0 && rule.jitter >= 0.0 && rule.jitter < 1.0);
