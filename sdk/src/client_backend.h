@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+// Backend: what stands behind a client's pending table: a connection to a daemon, an embedded broker, or a worker's own session.
+//
+// Invariants: (1) every task handed over is settled at last: by its outcome, by terminate(), or as lost; (2) after stop() no thread of it runs.
+// Threading: all functions from any user thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/base/time.h"
+#include "forkmill/options.h"
+
+namespace forkmill {
+inline namespace v0 {
+
+struct WorkerInfo;
+
+namespace detail {
+
+enum class Liveness : std::uint8_t {
+    Live,
+    Away,     ///< No connection just now; within gone_after.
+    Silent,   ///< Nothing heard for gone_after: bounded waits end with Disconnected.
+    Lost,     ///< Nothing heard for session_ttl: submits fail.
+};
+
+class Backend {
+  public:
+    virtual ~Backend() = default;
+    virtual void wake() = 0;
+    virtual Liveness liveness() const = 0;
+    /// The table takes no more; when all is settled the session ends.
+    virtual void close() = 0;
+    /// Settles everything unsettled as Cancelled and ends what runs; returns at once.
+    virtual void terminate() noexcept = 0;
+    /// Everything settled and, where they are ours, every worker gone; false at `until`.
+    virtual bool join(base::Time until) = 0;
+    /// terminate(), then ends the threads. Idempotent.
+    virtual void stop() noexcept = 0;
+    virtual std::vector<WorkerInfo> workers() = 0;
+};
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace forkmill

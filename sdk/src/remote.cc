@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sdk/src/remote.h"
+
+#include <signal.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "core/net/poll_loop.h"
+#include "forkmill/errors.h"
+#include "forkmill/pool.h"
+#include "sdk/src/client_log.h"
+#include "sdk/src/remote_workers.h"
+
+namespace forkmill {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+constexpr int kMessagesPerTurn = 64;
+constexpr base::Duration kGoodbye = std::chrono::milliseconds{500};
+constexpr base::Duration kQuestion = std::chrono::seconds{10};
+constexpr std::size_t kQuestionsMax = 256;
+
+}  // namespace
+
+Remote::Remote(Client& client, std::unique_ptr<net::Transport> transport, session::ClientSessionConfig config, std::shared_ptr<net::Wakeup> wakeup, std::string endpoint)
+    : client_(client),
+      transport_(std::move(transport)),
+      wakeup_(std::move(wakeup)),
+      endpoint_(std::move(endpoint)),
+      session_(std::move(config), client.io(), client.io(), *this, base::monotonic_now()) {
+    client_.io().reply = [this](const wire::Reply& reply) {
+        const std::lock_guard lock{mutex_};
+        const auto known = questions_.find(reply.id);
+        if (known == questions_.end()) return;
+        known->second = Question{true, reply.code, reply.body};
+        changed_.notify_all();
+    };
+    sigset_t all;
+    sigset_t before;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([this] { run(); });
+    ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+Remote::~Remote() { stop(); }
+
+// ---- the I/O thread
+
+void Remote::run() {
+    net::PollLoop loop;
+    loop.add(*transport_, [this] { receive(base::monotonic_now()); });
+    loop.add(*wakeup_, [] {});
+    while (!leaving_) {
+        const base::Time now = base::monotonic_now();
+        turn(now);
+        if (leaving_) break;
+        loop.run_once(std::min(session_.next_timer(), client_.io().next_timer()));
+    }
+    say_goodbye();
+    loop.remove(*transport_);
+    loop.remove(*wakeup_);
+    transport_.reset();
+    const std::lock_guard lock{mutex_};
+    ended_ = true;
+    changed_.notify_all();
+}
+
+void Remote::turn(base::Time now) {
+    client_.io().set_now(now);
+    if (session_.next_timer() <= now) session_.tick(now, out_);
+    ask();
+    session_.pump(now, out_);
+    obey(now);
+    send(now);
+}
+
+void Remote::receive(base::Time now) {
+    net::Incoming incoming;
+    for (int i = 0; i < kMessagesPerTurn && transport_->receive(incoming); ++i) {
+        switch (incoming.kind) {
+            case net::Incoming::Kind::Connected:
+                session_.on_connected(incoming.conn, now, out_);
+                break;
+            case net::Incoming::Kind::Message:
+                session_.on_message(incoming.conn, incoming.message, now, out_);
+                break;
+            case net::Incoming::Kind::Disconnected:
+                session_.on_disconnected(incoming.conn, now, out_);
+                break;
+            case net::Incoming::Kind::Rejected:
+                log_warning("connection to " + endpoint_ + " refused: " + incoming.reason);
+                if (incoming.conn != 0) session_.on_disconnected(incoming.conn, now, out_);
+                break;
+        }
+    }
+}
+
+void Remote::send(base::Time now) {
+    for (std::size_t i = 0; i < out_.items.size(); ++i) {
+        const session::ClientOut::Item item = std::move(out_.items[i]);
+        bool drop = item.disconnect;
+        if (!item.message.control.empty() && transport_->send(item.conn, item.message) == net::Sent::Full) drop = true;
+        if (!drop) continue;
+        transport_->disconnect(item.conn);
+        session_.on_disconnected(item.conn, now, out_);
+    }
+    out_.items.clear();
+    if (transport_->unsent()) transport_->flush();
+}
+
+void Remote::obey(base::Time now) {
+    PendingIo& io = client_.io();
+    if (dead_) {
+        io.fail_all(wire::Outcome::Failed, dead_code_, dead_text_);
+        io.publish();
+    }
+    if (terminating_.load(std::memory_order_acquire)) {
+        session_.core().cancel_all(true);
+        session_.pump(now, out_);
+        io.fail_all(wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was terminated");
+        io.publish();
+        leaving_ = true;
+    } else if (closing_.load(std::memory_order_acquire) && !io.has_work() && io.unsettled() == 0) {
+        leaving_ = true;
+    }
+    if (leaving_) session_.close("the pool is done", now, out_);
+}
+
+void Remote::say_goodbye() {
+    const base::Time until = base::monotonic_now() + kGoodbye;
+    // A task handed over in the last moment must not wait for ever.
+    client_.io().fail_all(wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was closed");
+    client_.io().publish();
+    client_.io().pumped();
+    while (transport_->unsent() && base::monotonic_now() < until) {
+        transport_->flush();
+        ::sched_yield();
+    }
+}
+
+void Remote::on_client_state(session::ClientState state, wire::Code code, std::string_view text) {
+    switch (state) {
+        case session::ClientState::Live:
+            client_.set_payload_max(session_.payload_max());
+            dead_ = false;
+            liveness_.store(Liveness::Live, std::memory_order_relaxed);
+            break;
+        case session::ClientState::Connecting:
+            liveness_.store(Liveness::Away, std::memory_order_relaxed);
+            break;
+        case session::ClientState::Silent:
+            liveness_.store(Liveness::Silent, std::memory_order_relaxed);
+            break;
+        case session::ClientState::Lost:
+        case session::ClientState::Rejected:
+            log_warning("session with " + endpoint_ + " ended: " + std::string{text});
+            client_.io().fail_all(wire::Outcome::Failed, code, text);
+            client_.io().publish();
+            // A session that the broker had given up goes on as a new one; silence goes on until it answers.
+            if (state == session::ClientState::Lost && session_.state() != session::ClientState::Lost) break;
+            dead_ = true;
+            dead_code_ = code;
+            dead_text_ = text;
+            liveness_.store(Liveness::Lost, std::memory_order_relaxed);
+            break;
+        case session::ClientState::Closed:
+            break;
+    }
+}
+
+// ---- user threads
+
+void Remote::close() {
+    closing_.store(true, std::memory_order_release);
+    wake();
+}
+
+void Remote::terminate() noexcept {
+    terminating_.store(true, std::memory_order_release);
+    wake();
+}
+
+bool Remote::join(base::Time until) {
+    std::unique_lock lock{mutex_};
+    while (!ended_ && base::monotonic_now() < until) {
+        changed_.wait_for(lock, std::min<base::Duration>(until - base::monotonic_now(), std::chrono::milliseconds{500}));
+    }
+    return ended_;
+}
+
+void Remote::stop() noexcept {
+    terminate();
+    if (thread_.joinable()) thread_.join();
+}
+
+void Remote::ask() {
+    std::vector<std::pair<std::uint64_t, std::string>> questions;
+    {
+        const std::lock_guard lock{mutex_};
+        questions.swap(unasked_);
+    }
+    for (const auto& [id, what] : questions) session_.core().query(id, what, {});
+}
+
+std::vector<WorkerInfo> Remote::workers() {
+    std::unique_lock lock{mutex_};
+    if (questions_.size() >= kQuestionsMax) throw UsageError{"too many questions to the broker at once"};
+    const std::uint64_t id = next_question_++;
+    questions_[id];
+    unasked_.emplace_back(id, "workers");
+    lock.unlock();
+    wake();
+    lock.lock();
+    const auto answered = [&] { return questions_[id].answered || ended_; };
+    changed_.wait_for(lock, kQuestion, answered);
+    const Question question = std::move(questions_[id]);
+    questions_.erase(id);
+    if (!question.answered) throw Disconnected{"the broker at " + endpoint_ + " does not answer"};
+    return workers_of_reply(question.body);
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace forkmill
