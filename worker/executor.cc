@@ -129,7 +129,6 @@ void Executor::running(std::vector<Running>& out) {
 
 void Executor::collect(FinishedBatch& finished, std::vector<TaskEvent>& events) {
     const std::lock_guard lock{mutex_};
-    io_asleep_ = false;
     flush_wanted_.store(false, std::memory_order_relaxed);
     finished.clear();
     std::swap(finished, finished_);
@@ -138,32 +137,27 @@ void Executor::collect(FinishedBatch& finished, std::vector<TaskEvent>& events) 
     if (!finished.list.empty()) naps_ = 0;
 }
 
-bool Executor::may_sleep(base::Duration& limit) {
+base::Duration Executor::patience() {
     const std::lock_guard lock{mutex_};
-    if (flush_wanted_.load(std::memory_order_relaxed)) return false;
+    if (running_ == 0 || !tiny_) return base::Duration::max();
     // Results of tiny runs may be kept back by a thread that then meets a long one: the first
-    // sleeps after activity are short.
-    if (running_ > 0 && tiny_) {
-        if (++naps_ > 2) {
-            if (want_flush()) return false;
-            tiny_ = false;
-        } else {
-            if (naps_ > 1 && want_flush()) return false;
-            limit = std::min(limit, kNap);
-        }
-    }
-    io_asleep_ = true;
-    return true;
+    // sleeps after activity are short, and then nothing is kept back any more.
+    if (!finished_.list.empty()) static_cast<void>(want_flush());
+    if (++naps_ > 2) tiny_ = false;
+    return kNap;
 }
 
-// Under the mutex: true when results or events are there; they are marked for collection.
+// Under the mutex. What is there is to be collected; true: the I/O thread must be told, after the
+// mutex was left.
 bool Executor::want_flush() {
-    if (finished_.list.empty() && events_.empty()) return false;
-    flush_wanted_.store(true, std::memory_order_release);
-    return true;
+    return !flush_wanted_.exchange(true, std::memory_order_acq_rel);
 }
 
-// Under the mutex. True: the I/O thread sleeps and must be woken.
+void Executor::wake(bool wanted) {
+    if (wanted && options_.wake) options_.wake();
+}
+
+// Under the mutex. True: wake() is due.
 bool Executor::note_finished(TaskThread& me, Finished& done, base::Duration run, base::Time now) {
     if (finished_.list.empty()) first_finished_ = now;
     finished_.list.push_back(std::move(done));
@@ -179,9 +173,7 @@ bool Executor::note_finished(TaskThread& me, Finished& done, base::Duration run,
     tiny_ = run < kTiny;
     const bool now_or_never = !may_begin() || !tiny_ || finished_.list.size() >= kFlushAt ||
                               now - first_finished_ >= kLinger;
-    if (!now_or_never || flush_wanted_.load(std::memory_order_relaxed)) return false;
-    flush_wanted_.store(true, std::memory_order_release);
-    return std::exchange(io_asleep_, false);
+    return now_or_never && want_flush();
 }
 
 // Under the mutex. REQUIRES: may_begin().
@@ -190,7 +182,7 @@ Job* Executor::begin(TaskThread& me, base::Time now) {
     queue_.pop_front();
     queued_.store(queue_.size(), std::memory_order_relaxed);
     ++running_;
-    if (--budget_ == 0) exhausted_.store(true, std::memory_order_relaxed);
+    --budget_;
     me.current_ = job;
     me.since_ = now;
     if (std::exchange(me.stop_used_, false)) me.stop_source_ = std::stop_source{};
@@ -206,19 +198,23 @@ Job* Executor::begin(TaskThread& me, base::Time now) {
 /// Leaves what `me` finished (if anything) and waits for its next job; null when the executor ends.
 Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Time now) {
     std::unique_lock lock{mutex_};
-    bool wake_io = done != nullptr && note_finished(me, *done, run, now);
+    bool wanted = done != nullptr && note_finished(me, *done, run, now);
     if (unblocking_ > 0) place_free_.notify_one();
     bool fresh = true;  // `now` is the present.
     while (true) {
         if (stopping_) return nullptr;
         if (may_begin()) {
             Job* job = begin(me, fresh ? now : base::monotonic_now());
+            if (budget_ == 0) {
+                exhausted_.store(true, std::memory_order_relaxed);
+                wanted = want_flush() || wanted;
+            }
             lock.unlock();
-            if (wake_io) wake();
+            wake(wanted);
             return job;
         }
         lock.unlock();
-        if (std::exchange(wake_io, false)) wake();
+        wake(std::exchange(wanted, false));
         fresh = false;
         const base::Time spin_end = base::monotonic_now() + kSpin;
         while (queued_.load(std::memory_order_acquire) == 0 && base::monotonic_now() < spin_end)
@@ -253,11 +249,11 @@ void Executor::work(TaskThread& me) {
 }
 
 bool Executor::block(TaskThread& me) {
-    bool wake_io = false;
+    bool wanted = false;
     {
         const std::lock_guard lock{mutex_};
         if (lent_ >= kLentMax) return false;
-        // Somebody must be there to take the place: every thread that is not lent is needed.
+        // Somebody must be there to take the place: no thread that is not lent is spare.
         if (threads_.size() < options_.threads + lent_ + 1) {
             try {
                 add_thread();
@@ -268,17 +264,16 @@ bool Executor::block(TaskThread& me) {
         ++lent_;
         --running_;
         events_.push_back({TaskEvent::Kind::Blocked, me.current_, 0, {}});
-        flush_wanted_.store(true, std::memory_order_release);
-        wake_io = std::exchange(io_asleep_, false);
+        wanted = want_flush();
     }
-    if (wake_io) wake();
+    wake(wanted);
     work_there_.notify_one();
     place_free_.notify_one();
     return true;
 }
 
 void Executor::unblock(TaskThread& me) {
-    bool wake_io = false;
+    bool wanted = false;
     {
         std::unique_lock lock{mutex_};
         ++unblocking_;
@@ -287,14 +282,13 @@ void Executor::unblock(TaskThread& me) {
         --lent_;
         ++running_;
         events_.push_back({TaskEvent::Kind::Unblocked, me.current_, 0, {}});
-        flush_wanted_.store(true, std::memory_order_release);
-        wake_io = std::exchange(io_asleep_, false);
+        wanted = want_flush();
     }
-    if (wake_io) wake();
+    wake(wanted);
 }
 
 void Executor::progress(TaskThread& me, double fraction, std::string_view note) {
-    bool wake_io = false;
+    bool wanted = false;
     {
         const std::lock_guard lock{mutex_};
         const auto old = std::find_if(events_.begin(), events_.end(), [&](const TaskEvent& event) {
@@ -306,10 +300,9 @@ void Executor::progress(TaskThread& me, double fraction, std::string_view note) 
         } else {
             events_.push_back(std::move(event));
         }
-        flush_wanted_.store(true, std::memory_order_release);
-        wake_io = std::exchange(io_asleep_, false);
+        wanted = want_flush();
     }
-    if (wake_io) wake();
+    wake(wanted);
 }
 
 }  // namespace forkmill::worker

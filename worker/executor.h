@@ -77,7 +77,7 @@ struct ExecutorOptions {
     std::uint32_t threads = 1;
     std::uint64_t budget = UINT64_MAX;  ///< Jobs it may begin in all (max_tasks_per_child).
     supervisor::SlotCells* cells = nullptr;
-    std::function<void()> wake;  ///< The sleeping I/O thread has something to collect; any thread.
+    std::function<void()> wake;  ///< There is something to collect; any thread.
 };
 
 class Executor final : public Hands {
@@ -96,9 +96,8 @@ class Executor final : public Hands {
     bool ready() const { return flush_wanted_.load(std::memory_order_acquire); }
     /// Moves out what finished and what happened; events come before the end of their job.
     void collect(FinishedBatch& finished, std::vector<TaskEvent>& events);
-    /// The I/O thread wants to sleep. False: collect first. Else `wake` will be called when there
-    /// is something, and it sleeps at most `limit`.
-    bool may_sleep(base::Duration& limit);
+    /// For how long the I/O thread may sleep without looking by itself.
+    base::Duration patience();
     /// The budget is used up: what was not begun will never be.
     bool exhausted() const { return exhausted_.load(std::memory_order_relaxed); }
 
@@ -114,9 +113,7 @@ class Executor final : public Hands {
     }
     bool note_finished(TaskThread& me, Finished& done, base::Duration run, base::Time now);
     bool want_flush();
-    void wake() {
-        if (options_.wake) options_.wake();
-    }
+    void wake(bool wanted);
     bool block(TaskThread& me);
     void unblock(TaskThread& me);
     void progress(TaskThread& me, double fraction, std::string_view note);
@@ -138,7 +135,6 @@ class Executor final : public Hands {
     FinishedBatch finished_;
     base::Time first_finished_{};
     std::vector<TaskEvent> events_;
-    bool io_asleep_ = false;
     bool tiny_ = false;  ///< The last run was; results may wait for company.
     std::uint32_t naps_ = 0;
     bool stopping_ = false;
