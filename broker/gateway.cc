@@ -117,6 +117,7 @@ Peer* GatewayOps::open_peer(const wire::Hello& hello,
     peer->slot = hello.slot;
     peer->birth = hello.birth;
     peer->principal = info.principal;
+    peer->offers = hello.offers;
     if (gateway.peers_.size() <= index) gateway.peers_.resize(index + 1);
     gateway.peers_[index] = std::move(peer);
     Peer* opened = gateway.peers_[index].get();
@@ -364,6 +365,16 @@ void Gateway::say_bye(std::string_view reason, base::Time now) {
         ops.flush(*peer, now);
         ops.send_numbered(*peer, wire::Kind::Bye, wire::Bye{std::string{reason}}, now);
     }
+}
+
+std::string Gateway::signature_of(std::string_view task) const {
+    for (const auto& peer : peers_) {
+        if (!peer) continue;
+        for (const wire::Offer& offer : peer->offers) {
+            if (offer.name == task) return offer.signature;
+        }
+    }
+    return {};
 }
 
 std::size_t Gateway::unsettled_custody() const {

@@ -150,6 +150,8 @@ class Gateway {
     void drain();
     /// Says BYE to everyone (stop, upgrade).
     void say_bye(std::string_view reason, base::Time now);
+    /// Signature under which a living worker offers the task; empty: none does.
+    std::string signature_of(std::string_view task) const;
     std::size_t unsettled_custody() const;
     std::string check_invariants() const;
 

@@ -310,7 +310,10 @@ wire::Code GatewayOps::on_results(Peer& peer,
                                                     each,
                                                     now,
                                                     gateway.effects_);
-        if (settled == engine::Settled::Stale) ++gateway.counters_.stale_results;
+        if (settled == engine::Settled::Stale) {
+            ++gateway.counters_.stale_results;
+            peer.stale.push_back(record.ref);
+        }
     }
     if (code == wire::Code::None) code = reader.code();
     gateway.apply_effects(

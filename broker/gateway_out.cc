@@ -99,7 +99,8 @@ void GatewayOps::kill(const engine::Effect& effect, base::Time now) {
                                         ? supervisor::Cause::HardTimeout
                                         : supervisor::Cause::Killed;
     for (const auto& uplink : gateway.peers_) {
-        if (!uplink || uplink->role != wire::Role::Uplink || uplink->host_key != peer->host_key) continue;
+        if (!uplink || uplink->role != wire::Role::Uplink || uplink->host_key != peer->host_key)
+            continue;
         wire::HostRecord order;
         order.host_key = peer->host_key;
         order.verb = static_cast<std::uint8_t>(supervisor::Verb::Kill);
@@ -267,7 +268,8 @@ void GatewayOps::transmit(Peer& peer, base::Time now) {
 }
 
 void GatewayOps::share_of_current(Peer& client) {
-    if (gateway.current_worker_ == engine::kNoSession) return;
+    // A client that is away acks nothing for a while: its session holds the copy that is needed.
+    if (gateway.current_worker_ == engine::kNoSession || !client.connected) return;
     Peer& worker = *gateway.peers_[gateway.current_worker_];
     ++worker.frames.back().open;
     if (!client.open_shares.empty()) {

@@ -57,6 +57,7 @@ struct Peer {
     std::uint32_t slot = 0;
     std::uint32_t birth = 0;
     std::string principal;
+    std::vector<wire::Offer> offers;  ///< Workers: what they run, for those who ask.
 
     // The connection.
     Handle handle;

@@ -29,7 +29,7 @@ using enum State;
 
 // A row per state: where it may go. Final states go nowhere; Free is left by allocation only.
 constexpr std::array<std::uint16_t, kStates> kArrows = {
-    to(Accepting, Scheduled, Leased),                                // Free
+    to(Accepting, Leased),                                           // Free
     to(Scheduled, Ready, Failed, Cancelled, Expired),                // Accepting
     to(Ready, Leased, Succeeded, Failed, Cancelled, Expired, Dead),  // Scheduled
     to(Leased, Failed, Cancelled, Expired, Dead),                    // Ready
