@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Decodes whatever a frame claims to be and says it again: shared by the fuzz target and the unit
+// test that replays its corpus.
+#pragma once
+
+#include <cstdlib>
+#include <vector>
+
+#include "core/wire/codec.h"
+
+namespace forkmill::fuzz {
+
+/// Aborts, so that a fuzzer takes it for a crash.
+inline void insist(bool truth) {
+    if (!truth) std::abort();
+}
+
+inline bool same(const base::Message& a, const base::Message& b) {
+    return base::text_of(a.control.view()) == base::text_of(b.control.view()) &&
+           a.payloads.size() == b.payloads.size();
+}
+
+template <class Struct>
+wire::Code struct_again(const wire::Header& header, wire::Cursor cursor) {
+    Struct first{};
+    const wire::Code code = wire::decode(cursor, first);
+    if (code != wire::Code::None) return code;
+    // What was understood can be said, is understood again and does not change any more.
+    const base::Message said = wire::encode(header, first);
+    wire::Header again{};
+    wire::Cursor inner;
+    insist(wire::decode_header(said, again, inner) == wire::Code::None);
+    Struct second{};
+    insist(wire::decode(inner, second) == wire::Code::None);
+    insist(same(said, wire::encode(again, second)));
+    return code;
+}
+
+inline void add(wire::SubmitWriter& out, const wire::SubmitRecord& r) {
+    out.add(r);
+}
+inline void add(wire::TasksWriter& out, const wire::TaskRecord& r) {
+    out.add(r);
+}
+inline void add(wire::ResultsWriter& out, const wire::ResultRecord& r) {
+    out.add(r.ref, r.outcome, r.body);
+}
+inline bool fits(const wire::SubmitWriter& out, const wire::SubmitRecord& r) {
+    return out.fits(r);
+}
+inline bool fits(const wire::TasksWriter& out, const wire::TaskRecord& r) {
+    return out.fits(r);
+}
+inline bool fits(const wire::ResultsWriter& out, const wire::ResultRecord& r) {
+    return out.fits(r.body);
+}
+
+template <class Reader, class Record>
+std::size_t count_records(const base::Message& message) {
+    wire::Header header{};
+    wire::Cursor cursor;
+    insist(wire::decode_header(message, header, cursor) == wire::Code::None);
+    Reader reader{cursor, message};
+    insist(reader.code() == wire::Code::None);
+    Record record;
+    std::size_t count = 0;
+    while (reader.next(record)) ++count;
+    insist(count == reader.count());
+    return count;
+}
+
+template <class Reader, class Writer, class Record>
+wire::Code batch_again(const wire::Header& header, const wire::Cursor& cursor, const base::Message& in) {
+    Reader reader{cursor, in};
+    if (reader.code() != wire::Code::None) {
+        insist(reader.count() == 0);
+        return reader.code();
+    }
+    Writer writer;
+    Record record;
+    std::size_t read = 0;
+    std::size_t said = 0;
+    while (reader.next(record)) {
+        ++read;
+        if (!fits(writer, record))
+            said += count_records<Reader, Record>(writer.finish(header));
+        add(writer, record);
+    }
+    insist(read == reader.count());
+    said += count_records<Reader, Record>(writer.finish(header));
+    insist(said == read);
+    return wire::Code::None;
+}
+
+/// Every decoder, by the kind the frame names. None: the frame was sound.
+inline wire::Code decode_any(const base::Message& message) {
+    using wire::Kind;
+    wire::Header h{};
+    wire::Cursor c;
+    const wire::Code code = wire::decode_header(message, h, c);
+    if (code != wire::Code::None) return code;
+    switch (h.kind) {
+        case Kind::Hello: return struct_again<wire::Hello>(h, c);
+        case Kind::Welcome: return struct_again<wire::Welcome>(h, c);
+        case Kind::Reject: return struct_again<wire::Reject>(h, c);
+        case Kind::Ping:
+        case Kind::Pong: return struct_again<wire::Ping>(h, c);
+        case Kind::Ack: return c.finish();
+        case Kind::Err: return struct_again<wire::Err>(h, c);
+        case Kind::Template: return struct_again<wire::TemplateDef>(h, c);
+        case Kind::Submit:
+            return batch_again<wire::SubmitReader, wire::SubmitWriter, wire::SubmitRecord>(h, c, message);
+        case Kind::Accepted: return struct_again<wire::Accepted>(h, c);
+        case Kind::Refused: return struct_again<wire::Refused>(h, c);
+        case Kind::Forgotten: return struct_again<wire::Forgotten>(h, c);
+        case Kind::Cancel: return struct_again<wire::Cancel>(h, c);
+        case Kind::Attach: return struct_again<wire::Attach>(h, c);
+        case Kind::Release: return struct_again<wire::Release>(h, c);
+        case Kind::Query: return struct_again<wire::Query>(h, c);
+        case Kind::Reply: return struct_again<wire::Reply>(h, c);
+        case Kind::Tasks:
+            return batch_again<wire::TasksReader, wire::TasksWriter, wire::TaskRecord>(h, c, message);
+        case Kind::Started: return struct_again<wire::Started>(h, c);
+        case Kind::Return: return struct_again<wire::Return>(h, c);
+        case Kind::Stale: return struct_again<wire::Stale>(h, c);
+        case Kind::Held: return struct_again<wire::Held>(h, c);
+        case Kind::Adopt: return struct_again<wire::Adopt>(h, c);
+        case Kind::CancelLease: return struct_again<wire::CancelLease>(h, c);
+        case Kind::Blocked: return struct_again<wire::Blocked>(h, c);
+        case Kind::Unblocked: return struct_again<wire::Unblocked>(h, c);
+        case Kind::Results:
+            return batch_again<wire::ResultsReader, wire::ResultsWriter, wire::ResultRecord>(
+                h, c, message);
+        case Kind::Partial: return struct_again<wire::Partial>(h, c);
+        case Kind::Chunk: {
+            wire::Chunk chunk;
+            return wire::decode(c, message, chunk);
+        }
+        case Kind::Credit: return struct_again<wire::Credit>(h, c);
+        case Kind::Drain: return struct_again<wire::DrainMsg>(h, c);
+        case Kind::Fenced:
+        case Kind::Who:
+        case Kind::Bye: return struct_again<wire::Bye>(h, c);
+        case Kind::Host:
+        case Kind::HostVerb: return struct_again<wire::HostRecord>(h, c);
+    }
+    return wire::Code::ProtoKind;
+}
+
+/// A corpus file: one byte (payload frames, 0 to 3), then the control frame.
+inline base::Message message_of(base::ByteView input) {
+    base::Message message;
+    if (input.empty()) return message;
+    const std::size_t payloads = std::to_integer<std::size_t>(input[0]) & 3U;
+    // As the transport leaves it: in a block of exactly that size, so that a sanitizer sees every
+    // byte read too many.
+    message.control = base::Blob::copy(input.subspan(1));
+    for (std::size_t i = 0; i < payloads; ++i) {
+        base::Blob payload = base::Blob::allocate(wire::kInlineBodyMax + i);
+        std::memset(payload.mutable_data(), static_cast<int>(i), payload.size());
+        message.payloads.push_back(std::move(payload));
+    }
+    return message;
+}
+
+/// The error bodies inside results are packed too.
+inline void unpack_any(base::ByteView input) {
+    const auto info = wire::unpack_error(input);
+    if (info.ok()) insist(wire::unpack_error(wire::pack_error(info.value())).ok());
+    wire::Code code{};
+    bool no_retry = false;
+    static_cast<void>(wire::peek_error(base::Body::of(input), code, no_retry));
+}
+
+}  // namespace forkmill::fuzz
