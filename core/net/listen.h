@@ -7,7 +7,9 @@
 // (3) a path is unlinked only when nobody answers on it. Threading: any thread, one owner.
 #pragma once
 
+#include <cstddef>
 #include <string>
+#include <utility>
 
 #include "core/base/result.h"
 #include "core/net/endpoint.h"

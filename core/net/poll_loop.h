@@ -53,19 +53,17 @@ class PollLoop {
 
     Entry* enlist(int fd, Transport* transport, Wakeup* wakeup, Callback ready);
     void remove_if(const std::function<bool(const Entry&)>& which);
-    bool poll_now();
-    bool look();
-    bool sleep_safe(base::Time now);
-    void sleep(base::Time until);
-    void mark_due(base::Time now);
+    bool ask_all();
+    bool look(base::Duration wait);
+    bool sleep(base::Time until);
+    bool mark_due(base::Time now);
     base::Time earliest(base::Time wake_at) const;
-    bool dispatch();
+    void dispatch();
 
     UniqueFd epoll_;
     base::Duration spin_;
     std::vector<std::unique_ptr<Entry>> entries_;
     bool dispatching_ = false;
-    bool some_removed_ = false;
 };
 
 }  // namespace forkmill::net

@@ -17,7 +17,7 @@ namespace forkmill::net {
 
 using ConnId = std::uint64_t;
 
-/// The upper half of every ConnId of one transport object; the lower half counts its connections.
+/// The upper 24 bits of every ConnId of one transport object; the lower 40 count its connections.
 /// So no handle is used twice in a process, however many transports it has.
 ConnId next_transport_prefix();
 

@@ -32,6 +32,8 @@ class Wakeup {
     void clear();
     /// Before sleeping; false when there is a notification, and sleeping would miss it.
     bool prepare_sleep();
+    /// After sleeping: from here on notify() costs no system call again.
+    void awake();
     int fd() const { return fd_.get(); }
 
   private:
@@ -39,7 +41,8 @@ class Wakeup {
     void kick();
 
     std::atomic<State> state_{State::Awake};
-    bool may_be_readable_ = false;  ///< The loop slept since the eventfd was last read.
+    bool slept_ = false;  ///< Since prepare_sleep(), until awake() or clear().
+    bool owed_ = false;   ///< The eventfd was or is about to be written.
     UniqueFd fd_;
 };
 

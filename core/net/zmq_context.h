@@ -7,6 +7,7 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 
 namespace forkmill::net {
@@ -21,11 +22,14 @@ class Context {
     void* raw() const { return raw_; }
     /// False in a child that was forked after the context was made.
     bool ours() const;
+    /// Set while a Zap answers for this context.
+    std::atomic<bool>& has_zap() { return has_zap_; }
 
   private:
     Context();
     void* raw_ = nullptr;
     pid_t owner_ = 0;
+    std::atomic<bool> has_zap_{false};
 };
 
 }  // namespace forkmill::net

@@ -8,6 +8,7 @@
 // Threading: one thread (plus libzmq's I/O thread inside).
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -30,10 +31,9 @@ struct RouterOptions {
     std::size_t connections_max = 8192;
     /// Messages per peer and direction; covers all credits, so that it is never reached.
     int high_water = static_cast<int>(2 * (wire::kUnackedFramesMax + wire::kUncreditedMax));
-    /// Encrypts every endpoint of this router. A Zap must run, else make() fails.
+    /// Encrypts every endpoint of this router. Fails unless a Zap (core/net/zap.h) runs: without
+    /// one libzmq lets every key in.
     std::optional<CurveServer> curve;
-    /// Set when a Zap with an allow-list serves this process; without it `curve` is refused.
-    bool zap_runs = false;
 };
 
 struct RouterCounters {
@@ -65,6 +65,7 @@ class ZmqRouter final : public Transport {
     void disconnect(ConnId conn) override;
     /// The name of the peer's CURVE key; empty without CURVE.
     std::string_view principal(ConnId conn) const override;
+    base::Time wake_at() const override;
     bool unsent() const override { return false; }
 
     /// Cuts every connection of that key: it was revoked. The disconnects are told as usual.
