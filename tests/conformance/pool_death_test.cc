@@ -195,7 +195,7 @@ CONFORMANCE(P45, AStoppedWorkerIsNoticed, "EIT") {
     ::kill(victim, SIGSTOP);
     const auto suspended = [&] {
         for (const auto& worker : pool.workers()) {
-            if (worker.pid == victim) return worker.state == "suspended";
+            if (worker.pid == victim) return worker.state == "stopped";
         }
         return true;  // Already replaced.
     };
