@@ -123,11 +123,21 @@ struct Arguments {
     Bytes body;                                                         ///< A packed array of the arguments.
     std::span<const std::pair<std::uint32_t, Bytes>> dependencies;      ///< Values for placeholders, by argument position.
 };
+/// Serial number of the newest Runner of this process; embedded workers know those made before the snapshot.
+FORKMILL_API std::uint64_t runner_serial() noexcept;
+FORKMILL_API std::uint64_t next_runner_serial() noexcept;
 class Runner {
   public:
+    Runner() noexcept : serial_(next_runner_serial()) {}
+    Runner(const Runner&) = delete;
+    Runner& operator=(const Runner&) = delete;
     virtual ~Runner() = default;
     /// Decodes, calls, encodes the result. Throws what the user's code throws, PackError for arguments that do not fit.
     virtual void run(const Arguments& arguments, Buffer& result) const = 0;
+    std::uint64_t serial() const { return serial_; }
+
+  private:
+    std::uint64_t serial_;
 };
 /// Runs a bare function: `function` is the user's, the thunk itself knows its type.
 using Thunk = void (*)(const void* function, const Arguments& arguments, Buffer& result);

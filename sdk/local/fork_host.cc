@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sdk/local/fork_host.h"
+
+#include <utility>
+
+#include "core/supervisor/forked_context.h"
+#include "forkmill/detail/seam.h"
+#include "forkmill/errors.h"
+#include "sdk/local/plan.h"
+
+namespace forkmill {
+inline namespace v0 {
+namespace local {
+
+namespace {
+
+struct Shared {
+    std::mutex mutex;
+    std::weak_ptr<ForkHost> current;
+    std::shared_ptr<ForkHost> pinned;
+    std::uint32_t fork_generation = supervisor::fork_generation();
+};
+
+Shared& shared() {
+    // Never destroyed: a pool in a static object may still be alive when destructors of statics run.
+    static auto* state = new Shared;
+    return *state;
+}
+
+std::shared_ptr<ForkHost> start() {
+    supervisor::ForkServer::Options options;
+    options.worker = run_worker;
+    const std::uint64_t snapshot = detail::runner_serial();
+    base::Result<supervisor::ForkServer> server = supervisor::ForkServer::start(std::move(options));
+    if (!server.ok()) {
+        throw UsageError{server.failure().text + "; call forkmill::init(argc, argv) at the start of main, before any thread is made, or make the first Pool before them"};
+    }
+    return std::make_shared<ForkHost>(std::move(server).value(), snapshot);
+}
+
+std::shared_ptr<ForkHost> get_locked(Shared& state) {
+    if (state.fork_generation != supervisor::fork_generation()) {
+        // A child of fork(): the fork server belongs to the parent. Its handle is left as it is, closing it is not ours.
+        if (state.pinned) static_cast<void>(new std::shared_ptr<ForkHost>(std::move(state.pinned)));
+        state.pinned = nullptr;
+        state.current.reset();
+        state.fork_generation = supervisor::fork_generation();
+    }
+    std::shared_ptr<ForkHost> host = state.current.lock();
+    if (host && !host->dead()) return host;
+    host = start();
+    // The program itself is no fork of anybody: only the fork server's children count the fork that made them.
+    state.fork_generation = supervisor::fork_generation();
+    state.current = host;
+    if (state.pinned) state.pinned = host;
+    return host;
+}
+
+}  // namespace
+
+void Port::deliver(const supervisor::Notice& notice) {
+    {
+        const std::lock_guard lock{mutex_};
+        inbox_.push_back(notice);
+    }
+    wakeup_.notify();
+}
+
+void Port::take(std::vector<supervisor::Notice>& out) {
+    out.clear();
+    const std::lock_guard lock{mutex_};
+    out.swap(inbox_);
+}
+
+std::shared_ptr<ForkHost> ForkHost::get() {
+    Shared& state = shared();
+    const std::lock_guard lock{state.mutex};
+    return get_locked(state);
+}
+
+void ForkHost::pin() {
+    Shared& state = shared();
+    const std::lock_guard lock{state.mutex};
+    state.pinned = get_locked(state);
+}
+
+ForkHost::ForkHost(supervisor::ForkServer server, std::uint64_t snapshot) : server_(std::move(server)), snapshot_(snapshot), pid_(server_.pid()), fd_(server_.fd()) {}
+
+std::uint16_t ForkHost::open(Port& port) {
+    const std::lock_guard lock{mutex_};
+    for (std::size_t i = 0; i < ports_.size(); ++i) {
+        if (ports_[i] != nullptr) continue;
+        ports_[i] = &port;
+        return static_cast<std::uint16_t>(i);
+    }
+    if (ports_.size() >= UINT16_MAX) throw UsageError{"too many pools at once"};
+    ports_.push_back(&port);
+    return static_cast<std::uint16_t>(ports_.size() - 1);
+}
+
+void ForkHost::close(std::uint16_t pool) {
+    const std::lock_guard lock{mutex_};
+    ports_[pool] = nullptr;
+}
+
+void ForkHost::pump() {
+    const std::lock_guard lock{mutex_};
+    while (const std::optional<supervisor::Notice> notice = server_.next()) {
+        if (notice->pool < ports_.size() && ports_[notice->pool] != nullptr) ports_[notice->pool]->deliver(*notice);
+    }
+}
+
+bool ForkHost::flush() {
+    const std::lock_guard lock{mutex_};
+    if (!server_.has_backlog()) return false;
+    server_.flush();
+    return server_.has_backlog();
+}
+
+bool ForkHost::dead() {
+    const std::lock_guard lock{mutex_};
+    return server_.dead();
+}
+
+bool ForkHost::spawn(const supervisor::SpawnOrder& order) {
+    const std::lock_guard lock{mutex_};
+    return server_.spawn(order);
+}
+
+bool ForkHost::kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, supervisor::Cause cause) {
+    const std::lock_guard lock{mutex_};
+    return server_.kill(pool, slot, pid, cause);
+}
+
+bool ForkHost::tell(supervisor::Verb verb, std::uint16_t pool, std::uint32_t slot, pid_t pid, std::int32_t detail) {
+    const std::lock_guard lock{mutex_};
+    return server_.tell(verb, pool, slot, pid, detail);
+}
+
+}  // namespace local
+}  // namespace v0
+}  // namespace forkmill

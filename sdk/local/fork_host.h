@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// ForkHost: the one fork server of this program, shared by all its embedded pools.
+//
+// Invariants: (1) at most one is alive; it lives as long as a pool holds it, or for ever once pinned; (2) what was made before its snapshot() may cross
+// into workers by address, nothing else; (3) a pool's index is not given out again while a process of it may live. Threading: any; notices of a pool come
+// to its Port under the port's own lock.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "core/net/wakeup.h"
+#include "core/supervisor/fork_server.h"
+
+namespace forkmill {
+inline namespace v0 {
+namespace local {
+
+/// Where one pool hears of its workers.
+class Port {
+  public:
+    explicit Port(net::Wakeup& wakeup) : wakeup_(wakeup) {}
+    void deliver(const supervisor::Notice& notice);
+    /// Moves what came into `out`.
+    void take(std::vector<supervisor::Notice>& out);
+
+  private:
+    net::Wakeup& wakeup_;
+    std::mutex mutex_;
+    std::vector<supervisor::Notice> inbox_;
+};
+
+class ForkHost {
+  public:
+    /// The living one, or a new one. Throws UsageError when it would have to fork while the program has other threads.
+    static std::shared_ptr<ForkHost> get();
+    /// forkmill::init: keeps it for the program's life.
+    static void pin();
+
+    explicit ForkHost(supervisor::ForkServer server, std::uint64_t snapshot);
+
+    /// Serial number of the last thing that workers know of (detail::Runner::serial).
+    std::uint64_t snapshot() const { return snapshot_; }
+    pid_t pid() const { return pid_; }
+    int fd() const { return fd_; }
+
+    std::uint16_t open(Port& port);
+    void close(std::uint16_t pool);
+
+    /// Reads what the fork server reported and hands it to the ports.
+    void pump();
+    /// Orders that had to wait go out; true while some still wait.
+    bool flush();
+    bool dead();
+    bool spawn(const supervisor::SpawnOrder& order);
+    bool kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, supervisor::Cause cause);
+    bool tell(supervisor::Verb verb, std::uint16_t pool, std::uint32_t slot, pid_t pid, std::int32_t detail);
+
+  private:
+    std::mutex mutex_;
+    supervisor::ForkServer server_;
+    std::vector<Port*> ports_;
+    const std::uint64_t snapshot_;
+    const pid_t pid_;
+    const int fd_;
+};
+
+}  // namespace local
+}  // namespace v0
+}  // namespace forkmill
