@@ -18,7 +18,7 @@ namespace forkmill::net {
 struct ClientTransportOptions {
     std::chrono::milliseconds reconnect_first{0};  ///< 0: what suits the endpoint.
     std::chrono::milliseconds reconnect_max{5000};
-    std::optional<CurveClient> curve;              ///< Tcp only.
+    std::optional<CurveClient> curve = std::nullopt;              ///< Tcp only.
 };
 
 /// ipc, tcp: a ZmqDealer; unix: a LocalClient. Fails on `local:`, which is no place to connect to,

@@ -29,7 +29,7 @@ struct DealerOptions {
     /// How long the destructor may take to write out what was sent.
     std::chrono::milliseconds linger{1000};
     int high_water = static_cast<int>(2 * (wire::kUnackedFramesMax + wire::kUncreditedMax));
-    std::optional<CurveClient> curve;
+    std::optional<CurveClient> curve = std::nullopt;
 };
 
 class ZmqDealer final : public Transport {

@@ -33,7 +33,7 @@ struct RouterOptions {
     int high_water = static_cast<int>(2 * (wire::kUnackedFramesMax + wire::kUncreditedMax));
     /// Encrypts every endpoint of this router. Fails unless a Zap (core/net/zap.h) runs: without
     /// one libzmq lets every key in.
-    std::optional<CurveServer> curve;
+    std::optional<CurveServer> curve = std::nullopt;
 };
 
 struct RouterCounters {
