@@ -187,6 +187,8 @@ void WorkerCore::on_reject(const wire::Reject& reject, base::Time now) {
 }
 
 void WorkerCore::on_welcome(const wire::Welcome& welcome, base::Time now, WorkerOut& out) {
+    // The answer to an older HELLO, or the same one twice.
+    if (welcomed_ || (welcome.generation != 0 && welcome.generation != hello_.generation)) return;
     const bool goes_on = welcome.resumed && welcome.incarnation == hello_.incarnation;
     if (goes_on && !session_.resume(welcome.received))
         return protocol_error(wire::Kind::Welcome, "it received what was never sent", out);

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/worker_config.h"
+
+#include <algorithm>
+#include <thread>
+
+#include "core/net/endpoint.h"
+#include "core/wire/limits.h"
+#include "core/wire/names.h"
+
+namespace forkmill::worker {
+
+namespace {
+
+using std::chrono::hours;
+using std::chrono::seconds;
+
+void read_broker(base::ConfigSection s, WorkerConfig& config) {
+    config.broker = s.text("broker", {.required = true});
+    if (config.broker.empty()) return;
+    const auto endpoint = net::parse_endpoint(config.broker);
+    if (!endpoint.ok()) {
+        s.problem(
+            "broker",
+            endpoint.failure().text + "; expected tcp://host:port, ipc://path or unix://path");
+    } else if (endpoint.value().scheme == net::Scheme::Local) {
+        s.problem("broker",
+                  "local: is a pool inside one program; expected tcp://, ipc:// or unix://");
+    } else if (endpoint.value().scheme == net::Scheme::Tcp &&
+               (endpoint.value().port == 0 || net::is_wildcard(endpoint.value()))) {
+        s.problem("broker", "no place to connect to; expected a host and a port");
+    }
+}
+
+void read_code(base::ConfigSection s, WorkerConfig& config) {
+    config.modules = s.texts("modules");
+    config.module_path = s.texts("module_path");
+    config.executable = s.text("executable");
+    config.arguments = s.texts("arguments");
+    config.environment = s.text_map("environment");
+    if (!config.executable.empty() && !config.modules.empty())
+        s.problem("modules",
+                  "modules are loaded by the stock forkmill-worker, and executable (" +
+                      s.origin("executable") + ") names another; expected one of the two");
+    for (const auto& [name, value] : config.environment) {
+        if (name.starts_with("FORKMILL_"))
+            s.problem("environment", name + " is for Forkmill's own use; expected another name");
+    }
+}
+
+}  // namespace
+
+LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
+    LoadedWorkerConfig loaded;
+    WorkerConfig& config = loaded.config;
+    base::ConfigReader reader{input};
+    base::ConfigSection root = reader.root();
+    const auto cpus = std::max(1U, std::thread::hardware_concurrency());
+    config.state_dir =
+        root.text("state_dir", {.fallback = input.file.empty() ? "" : "forkmill-worker-state"});
+    read_broker(root, config);
+    config.host = root.text("host", {.max_bytes = 255});
+    config.pool = root.text("pool", {.fallback = "default", .max_bytes = wire::kQueueNameMax});
+    if (!wire::valid_queue_name(config.pool))
+        root.problem("pool", "not a usable name; expected letters, digits, _ . and -");
+    config.queues =
+        root.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
+    for (const std::string& queue : config.queues) {
+        if (!wire::valid_queue_name(queue))
+            root.problem("queues",
+                         "'" + queue + "' is no queue's name; expected letters, digits, _ . and -");
+    }
+    config.workers =
+        root.integer<std::uint32_t>("workers", {.min = 1, .max = 1024, .fallback = cpus});
+    config.threads = root.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
+    read_code(root, config);
+    config.max_tasks_per_child =
+        root.integer<std::uint32_t>("max_tasks_per_child", {.min = 0, .max = 1'000'000'000});
+    config.start_timeout = root.duration(
+        "start_timeout", {.min = seconds{1}, .max = hours{1}, .fallback = seconds{30}});
+    config.drain_timeout =
+        root.duration("drain_timeout", {.max = hours{24}, .fallback = seconds{60}});
+    config.stop_timeout = root.duration(
+        "stop_timeout", {.min = seconds{1}, .max = hours{24}, .fallback = seconds{10}});
+    config.shutdown_timeout =
+        root.duration("shutdown_timeout", {.max = hours{24}, .fallback = seconds{30}});
+    base::ConfigSection log = root.section("log");
+    config.log_level = log.choice<base::LogLevel>("level",
+                                                  {{"error", base::LogLevel::Error},
+                                                   {"warning", base::LogLevel::Warning},
+                                                   {"info", base::LogLevel::Info},
+                                                   {"debug", base::LogLevel::Debug}},
+                                                  base::LogLevel::Info);
+    config.log_file = log.text("file");
+    loaded.faults = reader.finish();
+    loaded.dump = reader.dump();
+    return loaded;
+}
+
+}  // namespace forkmill::worker

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// WorkerConfig: worker.yaml and the flags of forkmill-worker as a plain struct. configs/worker.yaml
+// documents every key; names are the same here, there and in flags.
+#pragma once
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/base/config_reader.h"
+#include "core/base/log.h"
+
+namespace forkmill::worker {
+
+struct WorkerConfig {
+    std::string state_dir;  ///< Empty: none is kept (started with --connect alone).
+    std::string broker;
+    std::string host;  ///< As shown; empty: the hostname.
+    std::string pool = "default";
+    std::vector<std::string> queues;
+    std::uint32_t workers = 1;
+    std::uint32_t threads = 1;
+    std::vector<std::string> modules;
+    std::vector<std::string> module_path;
+    std::string executable;
+    std::vector<std::string> arguments;
+    std::vector<std::pair<std::string, std::string>> environment;
+    std::uint32_t max_tasks_per_child = 0;
+    base::Duration start_timeout{};
+    base::Duration drain_timeout{};
+    base::Duration stop_timeout{};
+    base::Duration shutdown_timeout{};
+    base::LogLevel log_level = base::LogLevel::Info;
+    std::string log_file;
+};
+
+struct LoadedWorkerConfig {
+    WorkerConfig config;
+    std::vector<std::string>
+        faults;        ///< Empty: the config is good. Else all of them, one line each.
+    std::string dump;  ///< Effective values as YAML (-T).
+};
+
+LoadedWorkerConfig load_worker_config(const base::ConfigInput& input);
+
+/// What the command line asks for, once the config was judged.
+enum class CommandVerb : std::uint8_t { Run, Test, Signal, Exit };
+
+struct CommandLine {
+    CommandVerb verb = CommandVerb::Exit;
+    int exit_code = 0;
+    std::string signal;  ///< For Signal: stop, quit or reopen.
+    LoadedWorkerConfig loaded;
+};
+
+/// Reads argv (and the file it names); prints usage, faults and dumps where they belong.
+CommandLine read_command_line(int argc, char** argv);
+
+}  // namespace forkmill::worker

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "worker/worker_process.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <exception>
+#include <utility>
+
+#include "core/base/log.h"
+#include "core/net/client_transport.h"
+#include "worker/identity.h"
+#include "worker/module_loader.h"
+#include "worker/task_runner.h"
+#include "worker/worker_loop.h"
+
+namespace forkmill::worker {
+
+namespace {
+
+constexpr int kFailed = 1;
+
+void tell(supervisor::Channel& channel,
+          std::uint16_t pool,
+          supervisor::Verb verb,
+          std::string_view text = {}) {
+    supervisor::Notice notice;
+    notice.verb = verb;
+    notice.pool = pool;
+    notice.set_text(text);
+    channel.post(notice);
+}
+
+int fail(ProcessSetup& setup, const std::string& why) {
+    std::fprintf(stderr, "forkmill-worker: %s\n", why.c_str());
+    std::fflush(stderr);
+    tell(setup.channel, setup.birth.pool_index, supervisor::Verb::Failed, why);
+    return kFailed;
+}
+
+/// What the initializer threw, in words; empty when it did not.
+std::string run_initializer(const std::function<void()>& initializer) {
+    if (!initializer) return {};
+    try {
+        initializer();
+        return {};
+    } catch (...) {
+        return "the initializer threw " + describe_exception(std::current_exception());
+    }
+}
+
+CoreConfig core_config(const supervisor::WorkerBirth& birth, const Registry& registry) {
+    CoreConfig config;
+    config.seed = random_number();
+    config.leave_limit =
+        std::chrono::milliseconds{birth.drain_timeout_ms == 0 ? 60'000 : birth.drain_timeout_ms};
+    wire::Hello& hello = config.hello;
+    hello.session = random_session();
+    hello.stream = random_number();
+    hello.host = birth.host.empty() ? host_name() : birth.host;
+    hello.pid = ::getpid();
+    hello.build = registry.build();
+    hello.pool = birth.pool;
+    hello.slot = birth.slot;
+    hello.birth = birth.birth;
+    hello.host_key = birth.host_key;
+    hello.threads = std::max(1U, birth.threads);
+    hello.offers = registry.offers();
+    hello.queues = birth.queues;
+    if (hello.queues.empty()) hello.queues.emplace_back("default");
+    return config;
+}
+
+}  // namespace
+
+int run_worker(ProcessSetup setup) {
+    const supervisor::WorkerBirth& birth = setup.birth;
+    // Tasks and their threads may outlive this function, up to _exit: what they refer to is never
+    // freed.
+    auto* registry = new Registry;
+    if (base::Status bound = registry->add(setup.code.tasks, "the program"); !bound)
+        return fail(setup, bound.failure().text);
+    if (base::Status loaded = load_modules(birth.modules, birth.module_path, *registry); !loaded)
+        return fail(setup, loaded.failure().text);
+    registry->add_loaded_images();
+    if (const std::string why = run_initializer(setup.code.initializer); !why.empty())
+        return fail(setup, why);
+    tell(setup.channel, birth.pool_index, supervisor::Verb::Up);
+    auto transport = setup.connect();
+    if (!transport) return fail(setup, transport.failure().text);
+
+    LoopSetup loop;
+    loop.transport = std::move(transport).value();
+    loop.adopted = setup.adopted;
+    loop.channel = &setup.channel;
+    loop.cells = setup.cells;
+    loop.pool_index = birth.pool_index;
+    loop.max_tasks_per_child = birth.max_tasks_per_child;
+    loop.core = core_config(birth, *registry);
+    loop.registry = registry;
+    loop.make_runner = [host = loop.core.hello.host](detail::ClientPtr nested) {
+        return make_task_runner(host, std::move(nested));
+    };
+    auto* worker = new WorkerLoop{std::move(loop)};
+    return worker->run();
+}
+
+int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
+    base::LogLevel level = base::LogLevel::Info;
+    if (birth.log_level == "debug") level = base::LogLevel::Debug;
+    if (birth.log_level == "warning") level = base::LogLevel::Warning;
+    if (birth.log_level == "error") level = base::LogLevel::Error;
+    static_cast<void>(base::log_start({.name = "worker", .level = level, .file = {}}));
+    ProcessSetup setup;
+    setup.channel = supervisor::Channel{supervisor::OwnedFd{birth.channel_fd}};
+    supervisor::Scoreboard scoreboard;
+    if (birth.scoreboard_fd >= 0) {
+        ::fcntl(birth.scoreboard_fd, F_SETFD, FD_CLOEXEC);
+        auto attached = supervisor::Scoreboard::attach(supervisor::OwnedFd{birth.scoreboard_fd});
+        if (attached && birth.scoreboard_slot < attached.value().slots()) {
+            scoreboard = std::move(attached).value();
+            setup.cells = &scoreboard.cells(birth.scoreboard_slot);
+        }
+    }
+    setup.connect = [text = birth.endpoint]() -> base::Result<std::unique_ptr<net::Transport>> {
+        const auto endpoint = net::parse_endpoint(text);
+        if (!endpoint) return endpoint.failure();
+        return net::make_client_transport(endpoint.value());
+    };
+    setup.birth = std::move(birth);
+    setup.code = std::move(code);
+    const int exit_code = run_worker(std::move(setup));
+    // Tasks may still run, and none of their program's exit handlers must meet them.
+    std::fflush(nullptr);
+    ::_exit(exit_code);
+}
+
+}  // namespace forkmill::worker
