@@ -124,7 +124,8 @@ bool Channel::post(const Notice& notice, std::span<const int> fds) {
         const Sent sent = send(notice, fds);
         if (sent != Sent::Full) return sent == Sent::Whole;
     }
-    if (closed_ || backlog_.size() >= kBacklogMax) return false;
+    closed_ = closed_ || backlog_.size() >= kBacklogMax;
+    if (closed_) return false;
     Packet packet{notice, {}};
     for (const int fd : fds) {
         packet.fds.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, 3));

@@ -23,6 +23,7 @@
 #include "core/base/result.h"
 #include "core/base/time.h"
 #include "core/supervisor/channel.h"
+#include "core/supervisor/forked_context.h"
 #include "core/supervisor/scoreboard.h"
 
 namespace forkmill::supervisor {
@@ -59,9 +60,9 @@ class ForkServer {
     /// (sanitizers' own threads are not counted), or when the system refuses.
     static base::Result<ForkServer> start(Options options);
 
-    ForkServer(ForkServer&&) noexcept = default;
-    ForkServer& operator=(ForkServer&&) noexcept;
-    /// stop() without a wait for its end beyond 1 s.
+    ForkServer(ForkServer&& other) noexcept;
+    ForkServer& operator=(ForkServer&& other) noexcept;
+    /// stop(); in a forked child of the program it only closes what it holds.
     ~ForkServer();
 
     pid_t pid() const { return pid_; }
@@ -94,6 +95,7 @@ class ForkServer {
     pid_t pid_ = -1;
     OwnedFd pidfd_;
     Channel channel_;
+    ForkedContext context_;
 };
 
 /// Threads of this process that are not a sanitizer's own.

@@ -135,7 +135,8 @@ base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
                                  const std::function<int()>& body) {
     const std::vector<int> keep = sorted_fds(keep_fds);
     std::fflush(nullptr);  // Else the child would print what the parent has buffered once more.
-    return fork_with([&](pid_t parent) {
+    // An exception must not run into the code that the parent was in: noexcept ends the child.
+    return fork_with([&](pid_t parent) noexcept {
         become_child(parent, -1, keep);
         const int code = body();
         std::fflush(nullptr);

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/supervisor/master.h"
+
+#include <algorithm>
+
+#include "core/base/log.h"
+#include "core/supervisor/master_impl.h"
+
+namespace forkmill::supervisor {
+
+Master::Master(MasterSpec spec) : impl_(std::make_unique<Impl>(std::move(spec))) {}
+Master::~Master() = default;
+
+int Master::run() { return impl_->run(); }
+
+/// The master's whole life: wait, look at what happened, do what is due.
+int Master::Impl::run() {
+    if (const base::Status ready = prepare(); !ready) {
+        base::log_line(base::LogLevel::Error, "cannot start", {{"why", ready.failure().text}});
+        return kExitSoftware;
+    }
+    std::vector<Watched> events;
+    base::Time now = base::monotonic_now();
+    for (advance(now); !is_over(); advance(now)) {
+        watcher_->wait(next_deadline(now), now, events);
+        now = base::monotonic_now();
+        for (const Watched& event : events) dispatch(event, now);
+    }
+    base::log_line(base::LogLevel::Info, "master ends", {{"exit_code", exit_code_}});
+    return exit_code_;
+}
+
+base::Status Master::Impl::prepare() {
+    if (base::Status filled = fill_standard_fds(); !filled) return filled;
+    base::Result<Watcher> watcher = Watcher::open();
+    if (!watcher) return watcher.failure();
+    base::Result<SignalFd> signals = SignalFd::open();
+    if (!signals) return signals.failure();
+    watcher_.emplace(std::move(watcher).value());
+    signals_.emplace(std::move(signals).value());
+    oom_.emplace();
+    become_subreaper();
+    std::uint64_t seed = spec_.seed;
+    if (seed == 0) seed = static_cast<std::uint64_t>(base::wall_now());
+    relay_policy_.emplace(seed);
+    for (const PoolSpec& pool : spec_.pools) {
+        PoolRules rules;
+        rules.workers = pool.workers;
+        rules.timeouts = pool.timeouts;
+        rules.seed = ++seed;
+        base::Result<Scoreboard> board = Scoreboard::create(slots_for(pool.workers));
+        if (!board) return board.failure();
+        pools_.push_back({PoolSlots{rules}, std::move(board).value(), {}, {}});
+        pools_.back().children.resize(slots_for(pool.workers));
+    }
+    return watcher_->watch(signals_->fd(), {.kind = Watched::Kind::Signals});
+}
+
+base::Time Master::Impl::next_deadline(base::Time now) const {
+    base::Time next = relay_slot_.deadline();
+    if (phase_ == Phase::Boot) return next;
+    for (const Pool& pool : pools_) next = std::min(next, pool.slots.next_deadline(now));
+    return next;
+}
+
+void Master::Impl::dispatch(const Watched& event, base::Time now) {
+    if (event.kind == Watched::Kind::Signals) return take_signals(now);
+    if (event.kind == Watched::Kind::Process) return reap(now);
+    Child* child = find(event.pool, event.slot);
+    if (child == nullptr || !event.same_generation(child->generation)) return;
+    if (event.kind == Watched::Kind::Channel) return read_channel(*child, now);
+    if (!child->err.pump()) {
+        watcher_->forget(child->err.fd());
+    }
+}
+
+/// Everything that is due by now, whatever woke us.
+void Master::Impl::advance(base::Time now) {
+    advance_relay(now);
+    if (phase_ == Phase::Boot) return;
+    bool workers_left = false;
+    for (std::uint16_t pool = 0; pool < pools_.size(); ++pool) {
+        pools_[pool].slots.on_tick(now, actions_);
+        act(pool, now);
+        workers_left = workers_left || !pools_[pool].slots.empty();
+    }
+    if (phase_ == Phase::Stopping && !workers_left) {
+        phase_ = Phase::StoppingRelay;
+        relay_slot_.step(SlotEvent::Retire, now, spec_.relay.timeouts);
+        act_on_relay(relay_slot_.step(SlotEvent::Stop, now, spec_.relay.timeouts));
+    }
+}
+
+void Master::Impl::advance_relay(base::Time now) {
+    if (relay_slot_.is_due(now))
+        act_on_relay(relay_slot_.step(SlotEvent::Deadline, now, spec_.relay.timeouts));
+    const bool wanted = phase_ == Phase::Boot || phase_ == Phase::Running;
+    if (wanted && relay_slot_.state() == SlotState::Empty) launch_relay(now);
+}
+
+bool Master::Impl::is_over() const {
+    if (phase_ != Phase::StoppingRelay) return false;
+    return !relay_slot_.has_process() || relay_slot_.state() == SlotState::Unkillable;
+}
+
+}  // namespace forkmill::supervisor

@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: Apache-2.0
+// Births and deaths of a master's children.
+#include <fcntl.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstring>
+
+#include "core/base/log.h"
+#include "core/supervisor/master_impl.h"
+
+namespace forkmill::supervisor {
+
+using base::LogLevel;
+
+base::Status Master::Impl::launch(std::optional<Child>& place,
+                                  Child fresh,
+                                  const CommandBuilder& command) {
+    base::Result<std::array<Channel, 2>> channel = Channel::pair();
+    if (!channel) return channel.failure();
+    std::array<int, 2> err{};
+    if (::pipe2(err.data(), O_CLOEXEC) != 0)
+        return base::Failure{std::string{"cannot make a pipe: "} + std::strerror(errno), errno};
+    OwnedFd err_read{err[0]};
+    const OwnedFd err_write{err[1]};
+    ::fcntl(err_read.get(), F_SETFL, O_NONBLOCK);
+
+    const Channel& theirs = channel.value()[1];
+    ChildEnv env{theirs.fd(), -1, fresh.pool, fresh.slot, fresh.generation};
+    if (fresh.pool != kRelayPool) env.scoreboard_fd = pools_[fresh.pool].board.fd();
+    base::Result<Command> built = command(env);
+    if (!built) return built.failure();
+    Program program{std::move(built.value().argv),
+                    environment_with(built.value().environment),
+                    std::move(built.value().inherit),
+                    err_write.get()};
+    program.keep_fds.push_back(env.channel_fd);
+    if (env.scoreboard_fd >= 0) program.keep_fds.push_back(env.scoreboard_fd);
+    base::Result<Spawned> spawned = spawn_program(program);
+    if (!spawned) return spawned.failure();
+
+    fresh.process = std::move(spawned).value();
+    fresh.channel = std::move(channel.value()[0]);
+    fresh.err = StderrTail{std::move(err_read),
+                           "[" + title(fresh) + " " + std::to_string(fresh.process.pid) + "] "};
+    places_[fresh.process.pid] = {fresh.pool, fresh.slot};
+    place.emplace(std::move(fresh));
+    // Unwatched it could die unseen; but its death still raises SIGCHLD, so only orders to it and
+    // words from it would be lost. Then it is better to have none.
+    if (!watch(*place)) signal(*place, SIGKILL);
+    return base::Done{};
+}
+
+bool Master::Impl::watch(Child& child) {
+    return watcher_->watch(child.process.pidfd.get(), name(child, Watched::Kind::Process)).ok() &&
+           watcher_->watch(child.channel.fd(), name(child, Watched::Kind::Channel)).ok() &&
+           watcher_->watch(child.err.fd(), name(child, Watched::Kind::Stderr)).ok();
+}
+
+void Master::Impl::launch_worker(std::uint16_t pool, std::uint32_t slot, base::Time now) {
+    Pool& owner = pools_[pool];
+    Child fresh;
+    fresh.pool = pool;
+    fresh.slot = slot;
+    fresh.generation = owner.slots.generation(slot);
+    fresh.born = now;
+    owner.board.reset(slot, 0, fresh.generation);
+    const base::Status launched =
+        launch(owner.children[slot], std::move(fresh), spec_.pools[pool].command);
+    if (!launched) {
+        owner.last_words = launched.failure().text;
+        base::log_line(LogLevel::Error,
+                       "worker not started",
+                       {{"pool", spec_.pools[pool].name}, {"why", launched.failure().text}});
+        owner.slots.on_launch_failed(slot, now, actions_);
+        return;
+    }
+    const Child& child = *owner.children[slot];
+    owner.board.cells(slot).pid = static_cast<std::uint32_t>(child.process.pid);
+    owner.slots.on_launched(slot, child.process.pid);
+    base::log_line(LogLevel::Info, "worker born", {{"worker", title(child)}, {"pid", child.process.pid}});
+    tell_relay(notice_of(Verb::Born, child));
+}
+
+void Master::Impl::launch_relay(base::Time now) {
+    Child fresh;
+    fresh.generation = ++relay_generation_;
+    fresh.born = now;
+    const base::Status launched = launch(relay_, std::move(fresh), spec_.relay.command);
+    if (!launched) {
+        base::log_line(LogLevel::Error,
+                       "relay not started",
+                       {{"relay", spec_.relay.name}, {"why", launched.failure().text}});
+        if (phase_ == Phase::Boot) return stop_now(kExitConfig, now);
+        const base::Duration delay = relay_policy_->on_death({}, now);
+        if (relay_policy_->gives_up()) return stop_now(kExitSoftware, now);
+        relay_slot_.step(SlotEvent::Wait, now, spec_.relay.timeouts, delay);
+        return;
+    }
+    relay_slot_.step(SlotEvent::Launched, now, spec_.relay.timeouts);
+    base::log_line(
+        LogLevel::Info, "relay born", {{"relay", spec_.relay.name}, {"pid", relay_->process.pid}});
+    tell_roster();
+}
+
+/// A fresh relay knows nobody: it is told who lives, and which pools cannot start anybody.
+void Master::Impl::tell_roster() {
+    Notice end;
+    end.verb = Verb::Roster;
+    end.pid = static_cast<std::int32_t>(::getpid());
+    for (Pool& pool : pools_) {
+        for (std::optional<Child>& child : pool.children) {
+            if (!child) continue;
+            tell_relay(notice_of(Verb::Born, *child));
+            ++end.detail;
+        }
+    }
+    tell_relay(end);
+    for (std::uint16_t pool = 0; pool < pools_.size(); ++pool) {
+        if (!pools_[pool].slots.broken()) continue;
+        Notice broken;
+        broken.verb = Verb::Failed;
+        broken.pool = pool;
+        broken.set_text(pools_[pool].last_words);
+        tell_relay(broken);
+    }
+}
+
+void Master::Impl::reap(base::Time now) {
+    const auto is_ours = [&](pid_t pid) { return places_.contains(pid); };
+    while (const std::optional<ChildEvent> event = next_child_event(is_ours)) {
+        const auto place = places_.find(event->pid);
+        if (place == places_.end()) continue;  // An orphan we adopted.
+        Child* child = find(place->second.first, place->second.second);
+        FORKMILL_CHECK(child != nullptr);
+        if (!event->is_death())
+            on_pause(*child, *event, now);
+        else if (child->pool == kRelayPool)
+            on_relay_death(*event, now);
+        else
+            on_worker_death(*child, *event, now);
+    }
+}
+
+void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::Time now) {
+    listen_to_the_last(child, now);
+    const std::uint16_t pool = child.pool;
+    const std::uint32_t slot = child.slot;
+    Pool& owner = pools_[pool];
+    const bool signaled = death.kind == ChildEvent::Kind::Signaled;
+    const bool ours = signaled && (child.signals_sent >> death.detail & 1) != 0;
+    const bool oom = signaled && death.detail == SIGKILL && !ours && oom_->has_struck();
+    Cause doom = owner.slots.doom(slot);
+    if (doom == Cause::Unknown && owner.board.cells(slot).leaving != 0) doom = Cause::Recycle;
+
+    Notice notice = notice_of(Verb::Died, child);
+    notice.cause = cause_of(death, doom, ours, oom);
+    notice.detail = death.detail;
+    const std::vector<std::uint64_t> leases = owner.board.running_leases(slot);
+    notice.lease_count = static_cast<std::uint32_t>(std::min(leases.size(), kLeasesInNotice));
+    std::copy_n(leases.begin(), notice.lease_count, notice.leases.begin());
+    notice.set_text(child.reason.empty() ? child.err.tail() : child.reason);
+    tell_relay(notice);
+
+    const bool expected = notice.cause == Cause::Recycle || notice.cause == Cause::Drain;
+    base::log_line(expected ? LogLevel::Info : LogLevel::Warning,
+                   "worker died",
+                   {{"worker", title(child)},
+                    {"pid", death.pid},
+                    {"cause", name_of(notice.cause)},
+                    {"detail", death.detail},
+                    {"running", leases.size()}});
+    Ending ending;
+    ending.in_task = !leases.empty();
+    ending.tasks_done = owner.board.tasks_done(slot);
+    if (!signaled) ending.exit_code = death.detail;
+    if (owner.slots.state(slot) == SlotState::Starting) owner.last_words = notice.text_view();
+    const bool never_came_up = !owner.slots.ever_ready();
+    bury(owner.children[slot]);
+    if (expected) owner.slots.on_leaving(slot, now, actions_);
+    owner.slots.on_died(slot, ending, now, actions_);
+    act(pool, now);
+    if (never_came_up && ending.exit_code == kExitBadConfig && phase_ == Phase::Running) {
+        base::log_line(LogLevel::Error,
+                       "pool cannot start",
+                       {{"pool", spec_.pools[pool].name}, {"why", owner.last_words}});
+        stop(spec_.shutdown_timeout, kExitConfig, now);
+    }
+}
+
+void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
+    listen_to_the_last(*relay_, now);
+    const bool was_up = relay_slot_.state() != SlotState::Starting;
+    const bool bad_config = !was_up && death.kind == ChildEvent::Kind::Exited &&
+                            death.detail == kExitBadConfig;
+    const base::Duration uptime = now - relay_->born;
+    relay_slot_.step(SlotEvent::Died, now, spec_.relay.timeouts);
+    const bool wanted = phase_ == Phase::StoppingRelay;
+    base::log_line(wanted ? LogLevel::Info : LogLevel::Error,
+                   "relay died",
+                   {{"relay", spec_.relay.name},
+                    {"pid", death.pid},
+                    {"cause", death.kind == ChildEvent::Kind::Exited ? "exit" : "signal"},
+                    {"detail", death.detail}});
+    bury(relay_);
+    relay_slot_.step(SlotEvent::Retire, now, spec_.relay.timeouts);
+    if (phase_ == Phase::Stopping || phase_ == Phase::StoppingRelay) return;
+    if (bad_config) return stop(spec_.shutdown_timeout, kExitConfig, now);
+    const base::Duration delay = relay_policy_->on_death(uptime, now);
+    if (relay_policy_->gives_up()) {
+        base::log_line(LogLevel::Error, "relay dies again and again; giving up");
+        // Nobody carries the workers' results any more: no reason to wait for long.
+        return stop(spec_.relay.timeouts.term, kExitSoftware, now);
+    }
+    relay_slot_.step(SlotEvent::Wait, now, spec_.relay.timeouts, delay);
+}
+
+void Master::Impl::on_pause(Child& child, const ChildEvent& event, base::Time now) {
+    const bool stopped = event.kind == ChildEvent::Kind::Stopped;
+    base::log_line(LogLevel::Warning,
+                   stopped ? "child stopped by a signal" : "child continues",
+                   {{"child", title(child)}, {"pid", event.pid}});
+    if (child.pool == kRelayPool) {
+        relay_slot_.step(
+            stopped ? SlotEvent::Paused : SlotEvent::Resumed, now, spec_.relay.timeouts);
+        return;
+    }
+    PoolSlots& slots = pools_[child.pool].slots;
+    stopped ? slots.on_paused(child.slot, now) : slots.on_resumed(child.slot, now);
+    tell_relay(notice_of(stopped ? Verb::Stopped : Verb::Continued, child));
+}
+
+/// What a dead child said before its end: it is all here by now.
+void Master::Impl::listen_to_the_last(Child& child, base::Time now) {
+    read_channel(child, now);
+    child.err.pump();
+}
+
+void Master::Impl::bury(std::optional<Child>& place) {
+    watcher_->forget(place->process.pidfd.get());
+    watcher_->forget(place->channel.fd());
+    watcher_->forget(place->err.fd());
+    places_.erase(place->process.pid);
+    place.reset();
+}
+
+void Master::Impl::signal(Child& child, int signo) {
+    child.signals_sent |= std::uint64_t{1} << signo;
+    if (signo == SIGKILL)
+        kill_group(child.process.pid);
+    else
+        send_signal(child.process.pid, signo);
+}
+
+}  // namespace forkmill::supervisor

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+// Master::Impl: the members that master.cc (the life), master_children.cc (births and deaths) and
+// master_orders.cc (what it is told) share.
+//
+// Invariants: as in master.h; (5) a Child's descriptors are watched exactly while it has them.
+// Threading: the process's only thread.
+#pragma once
+
+#include <deque>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/supervisor/channel.h"
+#include "core/supervisor/master.h"
+#include "core/supervisor/pool_slots.h"
+#include "core/supervisor/reaper.h"
+#include "core/supervisor/scoreboard.h"
+#include "core/supervisor/signals.h"
+#include "core/supervisor/spawn.h"
+#include "core/supervisor/stderr_tail.h"
+#include "core/supervisor/watcher.h"
+
+namespace forkmill::supervisor {
+
+class Master::Impl {
+  public:
+    explicit Impl(MasterSpec spec) : spec_(std::move(spec)) {}
+    int run();
+
+  private:
+    enum class Phase : std::uint8_t {
+        Boot,           ///< The relay has not been up yet.
+        Running,
+        Stopping,       ///< Workers drain; the relay serves them.
+        StoppingRelay,  ///< The last worker is gone.
+    };
+
+    /// A living process, of a pool's slot or (pool = kRelayPool) the relay.
+    struct Child {
+        std::uint16_t pool = kRelayPool;
+        std::uint32_t slot = 0;
+        std::uint32_t generation = 0;
+        Spawned process;
+        Channel channel;
+        StderrTail err;
+        base::Time born{};
+        std::uint64_t signals_sent = 0;  ///< Bit n: signal n.
+        std::string reason;              ///< What it said in Verb::Failed.
+        bool writing = false;            ///< Its channel is watched for writing.
+        bool channel_ended = false;
+    };
+
+    struct Pool {
+        PoolSlots slots;
+        Scoreboard board;
+        std::deque<std::optional<Child>> children;  ///< By slot; a deque, so none ever moves.
+        std::string last_words;                     ///< Of the last worker that did not come up.
+    };
+
+    // master.cc: the life.
+    base::Status prepare();
+    base::Time next_deadline(base::Time now) const;
+    void dispatch(const Watched& event, base::Time now);
+    void advance(base::Time now);
+    void advance_relay(base::Time now);
+    bool is_over() const;
+
+    // master_children.cc: births and deaths.
+    base::Status launch(std::optional<Child>& place, Child fresh, const CommandBuilder& command);
+    bool watch(Child& child);
+    void launch_worker(std::uint16_t pool, std::uint32_t slot, base::Time now);
+    void launch_relay(base::Time now);
+    void tell_roster();
+    void reap(base::Time now);
+    void on_worker_death(Child& child, const ChildEvent& death, base::Time now);
+    void on_relay_death(const ChildEvent& death, base::Time now);
+    void on_pause(Child& child, const ChildEvent& event, base::Time now);
+    void listen_to_the_last(Child& child, base::Time now);
+    void bury(std::optional<Child>& place);
+    void signal(Child& child, int signo);
+
+    // master_orders.cc: what it is told, and what it does about it.
+    void take_signals(base::Time now);
+    void obey(Order order, base::Time now);
+    void stop(base::Duration limit, int exit_code, base::Time now);
+    void stop_now(int exit_code, base::Time now);
+    void resize(bool more, base::Time now);
+    void reopen();
+    void read_channel(Child& child, base::Time now);
+    void on_worker_notice(Child& child, const Notice& notice, base::Time now);
+    void on_relay_notice(const Notice& notice, base::Time now);
+    void act(std::uint16_t pool, base::Time now);
+    void act_on(std::uint16_t pool, const PoolAction& action, base::Time now);
+    void act_on_relay(SlotAct act);
+    void tell(Child& child, const Notice& notice);
+    void tell_relay(const Notice& notice);
+
+    Child* find(std::uint16_t pool, std::uint32_t slot);
+    Watched name(const Child& child, Watched::Kind kind) const;
+    std::string title(const Child& child) const;
+    Notice notice_of(Verb verb, const Child& child) const;
+
+    MasterSpec spec_;
+    Phase phase_ = Phase::Boot;
+    int exit_code_ = kExitOk;
+    Order stopping_by_ = Order::Reap;  ///< Stop, StopNow or Quit once one was given.
+    std::optional<Watcher> watcher_;
+    std::optional<SignalFd> signals_;
+    std::optional<OomWatch> oom_;
+    std::deque<Pool> pools_;
+    std::unordered_map<pid_t, std::pair<std::uint16_t, std::uint32_t>> places_;  ///< By pid.
+    Slot relay_slot_;
+    std::optional<RelayPolicy> relay_policy_;
+    std::uint32_t relay_generation_ = 0;
+    std::optional<Child> relay_;
+    PoolSlots::Actions actions_;
+};
+
+}  // namespace forkmill::supervisor
