@@ -65,7 +65,7 @@ std::optional<std::uint64_t> Transfers::send(Session& session, std::uint64_t flo
 
 void Transfers::give_up(Session& session, std::uint64_t floor) {
     if (!sending_) return;
-    queue_chunk(session, floor, true, base::Blob::allocate(1));
+    queue_chunk(session, floor, true, {});  // An empty last chunk: the receiver forgets what came of it.
     sending_ = false;
     sent_bytes_ = 0;
     ++next_transfer_;
@@ -75,11 +75,18 @@ base::Status Transfers::on_chunk(const wire::Chunk& chunk, const base::Message& 
     if (message.payloads.size() != 1 || message.payloads[0].size() > wire::kBodyFrameMax) return base::Failure{"a chunk carries one payload frame"};
     auto known = incoming_.find(chunk.transfer);
     if (known == incoming_.end()) {
-        if (incoming_.size() >= wire::kReassembliesMax) return base::Failure{"more than 4 bodies at once"};
+        const auto unfinished = static_cast<std::size_t>(std::count_if(incoming_.begin(), incoming_.end(), [](const auto& entry) { return !entry.second.complete; }));
+        if (unfinished >= wire::kReassembliesMax) return base::Failure{"more than 4 bodies at once"};
+        // Whole ones wait for their record, which may name many (dependencies) or come after many (a batch of results).
+        if (incoming_.size() - unfinished >= wire::kUntakenMax) return base::Failure{"more bodies than any batch of records names"};
         known = incoming_.emplace(chunk.transfer, Incoming{}).first;
     }
     Incoming& body = known->second;
     if (body.complete) return base::Failure{"a chunk after the last one"};
+    if (message.payloads[0].empty() && chunk.last) {
+        incoming_.erase(known);
+        return base::Done{};
+    }
     body.bytes += message.payloads[0].size();
     if (body.bytes > payload_max_) return base::Failure{"a body above the payload limit"};
     body.chunks.push_back(message.payloads[0]);

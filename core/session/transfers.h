@@ -2,8 +2,8 @@
 // Transfers: bodies too large for one message, both ways, of one session and incarnation (semantics.md 24).
 //
 // Outgoing: a body goes out in CHUNK messages, as many per turn as the session's window takes, and gets the number under which a later record of the same
-// numbered stream names it. Incoming: chunks are gathered until a record takes them. Invariants: (1) at most kReassembliesMax unfinished or untaken
-// bodies come in at a time, none above payload_max; (2) one body goes out at a time. Threading: none.
+// numbered stream names it. Incoming: chunks are gathered until a record takes them. Invariants: (1) at most kReassembliesMax unfinished and
+// kUntakenMax whole bodies wait here, none above payload_max; (2) one body goes out at a time. Threading: none.
 #pragma once
 
 #include <cstdint>

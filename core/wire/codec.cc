@@ -64,6 +64,7 @@ void describe(V& v, Described<V, Welcome> w) {
     v(w.credit_bytes);
     v.name(w.durability, kWordMax, clean_text);
     v.name(w.broker, kHostMax, clean_text);
+    v(w.generation);
 }
 
 template <class V>
@@ -324,8 +325,11 @@ Code decode(Cursor& cursor, Chunk& out) {
 }
 
 Code decode(Cursor& cursor, const base::Message& message, Chunk& out) {
-    if (message.payloads.size() != 1 || message.payloads.front().empty()) return Code::ProtoParts;
-    return decode_struct(cursor, out);
+    if (message.payloads.size() != 1) return Code::ProtoParts;
+    const Code code = decode_struct(cursor, out);
+    // An empty frame only ever means that the transfer is given up, and that ends it.
+    if (code == Code::None && message.payloads.front().empty() && !out.last) return Code::ProtoParts;
+    return code;
 }
 
 base::Message encode_chunk(const Header& header, std::uint64_t transfer, bool last, base::Blob bytes) {

@@ -42,7 +42,8 @@ void stamp(base::Message& message, std::uint64_t number, std::uint64_t ack, std:
 
 /// A bare ACK.
 base::Message encode_ack(std::uint64_t received, std::uint64_t floor);
-/// CHUNK with its one payload frame. REQUIRES: 0 < bytes.size() ≤ kBodyFrameMax.
+/// CHUNK with its one payload frame; no bytes and `last`: the transfer is given up.
+/// REQUIRES: bytes.size() ≤ kBodyFrameMax.
 base::Message encode_chunk(const Header& header, std::uint64_t transfer, bool last, base::Blob bytes);
 
 // ---- One struct, one kind

@@ -19,6 +19,7 @@ inline constexpr std::size_t kMessageFramesMax = 64;                   ///< Cont
 inline constexpr std::size_t kMessageBytesMax = 2 * 1024 * 1024;
 inline constexpr std::size_t kChunkSize = 512 * 1024;
 inline constexpr std::size_t kReassembliesMax = 4;                     ///< Per session and direction.
+inline constexpr std::size_t kUntakenMax = 1024;                       ///< Whole transfers that no record has named yet, likewise.
 inline constexpr std::size_t kRecordsMax = 1024;                       ///< Tasks or results in one message.
 inline constexpr std::size_t kBatchTarget = 256;                       ///< A batch is flushed at this many records (facts: nothing is won beyond).
 inline constexpr std::size_t kControlTarget = 256 * 1024;              ///< … or at this many bytes of control frame.

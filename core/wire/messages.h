@@ -83,6 +83,7 @@ struct Welcome {
     std::uint64_t credit_bytes = 0;
     std::string durability;                 ///< "memory", "sqlite", "postgres".
     std::string broker;                     ///< "host:pid", for messages.
+    std::uint64_t generation = 0;           ///< Of the HELLO that this answers; a peer ignores the answer to an older one.
 };
 
 struct Reject {

@@ -231,6 +231,17 @@ TEST(Struct, ChunkWithoutItsPayloadIsRefused) {
     EXPECT_EQ(decode(cursor, message, chunk), Code::ProtoParts);
 }
 
+TEST(Struct, AnEmptyChunkCanOnlyBeTheLast) {
+    for (const bool last : {true, false}) {
+        const base::Message message = encode_chunk({Kind::Chunk, 1, 0, 0}, 77, last, {});
+        Header header{};
+        Cursor cursor;
+        ASSERT_EQ(decode_header(message, header, cursor), Code::None);
+        Chunk chunk;
+        EXPECT_EQ(decode(cursor, message, chunk), last ? Code::None : Code::ProtoParts);
+    }
+}
+
 TEST(Struct, AckIsAHeaderAlone) {
     const base::Message message = encode_ack(12, 34);
     Header header{};
