@@ -140,6 +140,10 @@ void GatewayOps::on_hello(Handle from,
                                       wire::Bye{"a newer connection of this session exists"}),
                          true);
     }
+    // The same HELLO again: its answer is on its way.
+    if (peer != nullptr && peer->connected && peer->handle == from &&
+        hello.generation == peer->generation)
+        return;
     const bool same_broker = hello.incarnation == gateway.config_.incarnation;
     if (peer == nullptr && same_broker)
         return reject(
@@ -188,6 +192,7 @@ void GatewayOps::welcome(Peer& peer, bool resumed, base::Time now) {
     welcome.incarnation = gateway.config_.incarnation;
     welcome.resumed = resumed;
     welcome.received = peer.session.received();
+    welcome.generation = peer.generation;
     welcome.ping_ms = static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(gateway.config_.ping_after).count());
     welcome.gone_ms = static_cast<std::uint64_t>(

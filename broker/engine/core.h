@@ -264,6 +264,7 @@ struct Core {
                     base::Time now,
                     Effects& out);
     void accounted_for(const std::string& worker, base::Time now, Effects& out);
+    void unpark(Slot slot, base::Time now, Effects& out);
     void end_recovery(base::Time now, Effects& out);
     void stream_timer(std::uint32_t stream, base::Time now, Effects& out);
 

@@ -178,6 +178,26 @@ void Core::accounted_for(const std::string& worker, base::Time now, Effects& out
     if (roster_complete && roster.empty()) end_recovery(now, out);
 }
 
+/// A resent task that no worker holds. An at_most_once task may have been leased by the router that
+/// died, to a worker that died too: running it would be once too often, so it ends as lost.
+void Core::unpark(Slot slot, base::Time now, Effects& out) {
+    TaskNode& node = tasks[slot];
+    node.clear(kParked);
+    if (node.state != State::Scheduled && node.state != State::Ready) return;
+    const Template* t = template_of(node);
+    if (t != nullptr && t->def.at_most_once) {
+        finish_error(slot,
+                     wire::Outcome::Dead,
+                     wire::Code::WorkerLost,
+                     "the broker was restarted while it may have been running",
+                     wire::Ran::Maybe,
+                     now,
+                     out);
+    } else if (node.state == State::Scheduled) {
+        place(slot, now, out);
+    }
+}
+
 /// What nobody holds runs now, in the order it was resent.
 void Core::end_recovery(base::Time now, Effects& out) {
     recovering = false;
@@ -186,8 +206,7 @@ void Core::end_recovery(base::Time now, Effects& out) {
     for (const auto& [slot, id] : parked) {
         TaskNode* node = tasks.find(slot);
         if (node == nullptr || !node->has(kParked) || id_of(*node) != id) continue;
-        node->clear(kParked);
-        if (node->state == State::Scheduled) place(slot, now, out);
+        unpark(slot, now, out);
     }
     parked.clear();
     parked.shrink_to_fit();

@@ -210,11 +210,14 @@ void Core::submit(SessionIx ix,
     const Slot slot = new_task(session.stream, entry.lane, seq);
     ++session.live;
     set_state(tasks[slot], State::Accepting);
-    if (resent && recovering) {
-        tasks[slot].set(kParked);
-        parked.emplace_back(slot, id_of(tasks[slot]));
-    }
+    const base::TaskId id = id_of(tasks[slot]);
+    const bool park = resent && (recovering || template_of(tasks[slot])->def.at_most_once);
+    if (park) tasks[slot].set(kParked);
+    if (park && recovering) parked.emplace_back(slot, id);
     accept(slot, body, extras, now, wall, out);
+    if (!park || recovering) return;
+    const TaskNode* node = tasks.find(slot);
+    if (node != nullptr && node->has(kParked) && id_of(*node) == id) unpark(slot, now, out);
 }
 
 /// The task is taken: its body kept, its extras noted, its acceptance told; then it is placed.

@@ -150,6 +150,7 @@ void ClientSession::on_control(const wire::Header& header, const base::Message& 
 }
 
 void ClientSession::on_welcome(const wire::Welcome& welcome, base::Time now, ClientOut& out) {
+    if (welcomed_ || (welcome.generation != 0 && welcome.generation != generation_)) return;  // The answer to an older HELLO, or the same one twice.
     const bool same = welcome.incarnation == incarnation_ && incarnation_ != 0;
     if (same && welcome.resumed) {
         if (!session_.resume(welcome.received)) return broken("an impossible number in WELCOME", now, out);

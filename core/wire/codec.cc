@@ -285,11 +285,13 @@ Code decode_struct(Cursor& cursor, T& out) {
 
 }  // namespace
 
-#define FORKMILL_WIRE_STRUCT(Struct)                              \
+#define FORKMILL_WIRE_STRUCT(Struct)                               \
     base::Message encode(const Header& header, const Struct& in) { \
-        return encode_struct(header, in);                         \
-    }                                                             \
-    Code decode(Cursor& cursor, Struct& out) { return decode_struct(cursor, out); }
+        return encode_struct(header, in);                          \
+    }                                                              \
+    Code decode(Cursor& cursor, Struct& out) {                     \
+        return decode_struct(cursor, out);                         \
+    }
 
 FORKMILL_WIRE_STRUCT(Hello)
 FORKMILL_WIRE_STRUCT(Welcome)
@@ -328,11 +330,15 @@ Code decode(Cursor& cursor, const base::Message& message, Chunk& out) {
     if (message.payloads.size() != 1) return Code::ProtoParts;
     const Code code = decode_struct(cursor, out);
     // An empty frame only ever means that the transfer is given up, and that ends it.
-    if (code == Code::None && message.payloads.front().empty() && !out.last) return Code::ProtoParts;
+    if (code == Code::None && message.payloads.front().empty() && !out.last)
+        return Code::ProtoParts;
     return code;
 }
 
-base::Message encode_chunk(const Header& header, std::uint64_t transfer, bool last, base::Blob bytes) {
+base::Message encode_chunk(const Header& header,
+                           std::uint64_t transfer,
+                           bool last,
+                           base::Blob bytes) {
     FORKMILL_CHECK(bytes.size() <= kBodyFrameMax);
     Header chunk = header;
     chunk.kind = Kind::Chunk;
