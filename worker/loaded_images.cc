@@ -112,6 +112,13 @@ std::string LoadedImages::program_build() const {
     return {};
 }
 
+const void* LoadedImages::program_base() const {
+    for (const Image& image : images_) {
+        if (image.program) return reinterpret_cast<const void*>(image.base);
+    }
+    return nullptr;
+}
+
 bool parse_function_name(std::string_view name, FunctionName& out) {
     if (!name.starts_with('@')) return false;
     name.remove_prefix(1);

@@ -31,6 +31,8 @@ class LoadedImages {
     std::vector<std::string> builds() const;
     /// Build-id of the program itself; empty when it was linked without one.
     std::string program_build() const;
+    /// Where offset 0 of the program stands.
+    const void* program_base() const;
 
   private:
     struct CodeRange {
