@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "broker/engine/status.h"
 #include "tests/sim/worker_node.h"
 
 namespace sim {
@@ -111,6 +112,13 @@ std::string BrokerNode::check() {
     const std::string broken = gateway_->check_invariants();
     if (!broken.empty()) world_.violate("broker: " + broken);
     return broken;
+}
+
+std::string BrokerNode::task_text(const base::TaskId& task) const {
+    if (!up()) return "broker down";
+    engine::Engine::TaskRow row;
+    if (!engine_->find_task(task, row)) return "unknown to the broker";
+    return row.state + " attempt " + std::to_string(row.attempt) + " at " + row.worker;
 }
 
 void BrokerNode::arm() {

@@ -25,6 +25,8 @@ class BrokerNode {
     forkmill::broker::Gateway* gateway() { return gateway_.get(); }
     /// Leases that workers of `slot` run are named by these; see WorkerNode.
     std::string check();
+    /// What the broker knows of a task.
+    std::string task_text(const forkmill::base::TaskId& task) const;
 
   private:
     void turn_soon();

@@ -221,7 +221,7 @@ void ClientNode::arm() {
 std::string ClientNode::unsettled_text() const {
     std::string text;
     for (std::size_t seq = 1; seq < outcomes_in_.size() && text.size() < 200; ++seq) {
-        if (outcomes_in_[seq] == 0) text += " " + std::to_string(seq);
+        if (outcomes_in_[seq] == 0) text += " " + std::to_string(seq) + " (" + world_.broker().task_text({stream_, seq}) + ")";
     }
     return text;
 }
