@@ -267,7 +267,12 @@ void WorkerCore::on_numbered(const wire::Header& header,
     }
     if (ack_at_ == base::kNever) ack_at_ = now + kAckWithin;
     const wire::Code code = on_kind(header, cursor, message, now);
-    if (code != wire::Code::None) protocol_error(header.kind, wire::name_of(code), out);
+    if (code != wire::Code::None) return protocol_error(header.kind, wire::name_of(code), out);
+    if (!std::exchange(comes_back_, false)) return;
+    // The broker stops, or hands over to another: whoever answers next is told everything.
+    out.disconnect = true;
+    connected_ = false;
+    welcomed_ = false;
 }
 
 wire::Code WorkerCore::on_kind(const wire::Header& header,

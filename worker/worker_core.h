@@ -173,6 +173,7 @@ class WorkerCore {
     bool connected_ = false;
     bool welcomed_ = false;  ///< On the present connection.
     bool ack_now_ = false;
+    bool comes_back_ = false;  ///< It said BYE: connect again.
     base::Duration ping_after_ = wire::kPingAfter;
     base::Duration gone_after_ = wire::kGoneAfter;
     base::Time last_heard_{};

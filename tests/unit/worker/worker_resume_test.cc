@@ -230,6 +230,16 @@ TEST(WorkerResume, ThousandsOfHeldTasksTravelInSeveralMessages) {
     EXPECT_GE(std::count(f.kinds.begin(), f.kinds.end(), wire::Kind::Held), 3);
 }
 
+TEST(WorkerResume, AByeOfTheBrokerMakesItConnectAgain) {
+    Fixture f;
+    f.connect();
+    f.say(wire::Kind::Bye, wire::Bye{"upgrade"});
+    EXPECT_TRUE(f.disconnect);
+    f.cut();
+    f.connect(2);
+    EXPECT_TRUE(f.core->welcomed());
+}
+
 TEST(WorkerResume, AMissingFrameMakesItSayHelloAgain) {
     Fixture f;
     f.connect();
