@@ -20,6 +20,11 @@ if(FORKMILL_WERROR)
     add_compile_options(-Werror)
 endif()
 
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+    # Designated initializers name what differs from the default; g++ knows that.
+    add_compile_options(-Wno-missing-field-initializers)
+endif()
+
 # A file name in a message must not tell where somebody's checkout was.
 add_compile_options("-ffile-prefix-map=${PROJECT_SOURCE_DIR}/=")
 
