@@ -310,8 +310,8 @@ wire::Code WorkerCore::on_kind(const wire::Header& header,
                 leave(Leaving::Drain, std::chrono::milliseconds{drain.timeout_ms}, now);
             });
         case wire::Kind::Bye:
-            return wire::Code::None;  // It stops; the connection will end, and another broker
-                                      // answer.
+            comes_back_ = leaving_ == Leaving::No;
+            return wire::Code::None;
         default:
             break;
     }
