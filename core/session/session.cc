@@ -12,8 +12,10 @@ void Session::queue(base::Message message) {
 
 const base::Message* Session::next_transmit() {
     if (transmitted_ == unacked_.size()) return nullptr;
-    // One message may overshoot the byte window: a single body larger than the window must still get through.
-    if (transmitted_ >= wire::kUnackedFramesMax || transmitted_bytes_ >= wire::kUnackedBytesMax) return nullptr;
+    // One message may overshoot the byte window: a single body larger than the window must still
+    // get through.
+    if (transmitted_ >= wire::kUnackedFramesMax || transmitted_bytes_ >= wire::kUnackedBytesMax)
+        return nullptr;
     const base::Message& message = unacked_[transmitted_];
     ++transmitted_;
     transmitted_bytes_ += message.bytes();

@@ -22,7 +22,8 @@
 
 namespace forkmill::wire {
 
-inline constexpr std::uint64_t kFlagResent = 1;  ///< SUBMIT: sent before, to an earlier incarnation.
+inline constexpr std::uint64_t kFlagResent =
+    1;  ///< SUBMIT: sent before, to an earlier incarnation.
 
 /// A body as a record names it: bytes (inline below kInlineBodyMax, else as a payload frame) or a
 /// transfer that went ahead in CHUNKs.
@@ -31,25 +32,28 @@ struct BodyRef {
     std::uint64_t transfer = 0;  ///< Never 0 for a transfer.
     std::uint64_t size = 0;      ///< Bytes, in either form.
 
-    /// REQUIRES: !body.chunks and at most kBodyFrameMax bytes; anything else goes ahead as a transfer.
+    /// REQUIRES: !body.chunks and at most kBodyFrameMax bytes; anything else goes ahead as a
+    /// transfer.
     static BodyRef of(const base::Body& body) { return {body, 0, body.view.size()}; }
     static BodyRef of(base::ByteView bytes) { return {base::Body::of(bytes), 0, bytes.size()}; }
     static BodyRef of(base::Blob blob) { return of(base::Body::of(std::move(blob))); }
-    static BodyRef of_transfer(std::uint64_t number, std::uint64_t bytes) { return {{}, number, bytes}; }
+    static BodyRef of_transfer(std::uint64_t number, std::uint64_t bytes) {
+        return {{}, number, bytes};
+    }
 };
 
 struct SubmitRecord {
     std::uint64_t seq = 0;
     std::uint32_t template_id = 0;
-    bool resent = false;              ///< Sent before, to an earlier incarnation.
+    bool resent = false;  ///< Sent before, to an earlier incarnation.
     BodyRef body;
-    const Extras* extras = nullptr;   ///< Null for the plain task.
+    const Extras* extras = nullptr;  ///< Null for the plain task.
 };
 
 struct TaskRecord {
     struct Dependency {
         std::uint32_t argument = 0;
-        BodyRef body;                 ///< Above kDependencyFrameMax bytes it goes ahead as a transfer.
+        BodyRef body;  ///< Above kDependencyFrameMax bytes it goes ahead as a transfer.
     };
     std::uint64_t lease = 0;
     base::TaskId task;
@@ -57,14 +61,15 @@ struct TaskRecord {
     std::uint32_t attempt = 1;
     std::uint32_t crashes = 0;
     BodyRef body;
-    const Extras* extras = nullptr;   ///< Deadline, trace and parent travel; key and dependencies do not.
+    const Extras* extras =
+        nullptr;  ///< Deadline, trace and parent travel; key and dependencies do not.
     std::span<const Dependency> dependencies;
 };
 
 struct ResultRecord {
-    std::uint64_t ref = 0;            ///< Worker → broker: lease. Broker → client: seq.
+    std::uint64_t ref = 0;  ///< Worker → broker: lease. Broker → client: seq.
     Outcome outcome{};
-    BodyRef body;                     ///< The value, or a packed ErrorInfo unless outcome is Succeeded.
+    BodyRef body;  ///< The value, or a packed ErrorInfo unless outcome is Succeeded.
 };
 
 }  // namespace forkmill::wire

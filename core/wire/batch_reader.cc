@@ -99,7 +99,8 @@ bool BatchReader::open_group(std::uint32_t least) {
 
 void BatchReader::end_check(const Cursor& start) {
     cursor_.finish();
-    if (cursor_.ok() && payloads_named_ != message_->payloads.size()) cursor_.fail(Code::ProtoParts);
+    if (cursor_.ok() && payloads_named_ != message_->payloads.size())
+        cursor_.fail(Code::ProtoParts);
     code_ = cursor_.code();
     checking_ = false;
     list_left_ = 0;
@@ -215,7 +216,8 @@ bool TasksReader::begin_group() {
 
 bool TasksReader::step(TaskRecord& record) {
     if (list_left_ == 0 && !begin_group()) return false;
-    if (!count_record() || !cursor_.read_uint(record.lease) || !read_body(record.body)) return false;
+    if (!count_record() || !cursor_.read_uint(record.lease) || !read_body(record.body))
+        return false;
     record.template_id = template_id_;
     record.task = task_;
     ++task_.seq;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Readers of the hot kinds; batch.h says what they promise.
 //
-// Invariants: (1) a reader that was made with code() == None hands out exactly count() records; (2) the
-// first of its two passes shares nothing and keeps nothing. Threading: none; each belongs to one thread.
+// Invariants: (1) a reader that was made with code() == None hands out exactly count() records; (2)
+// the first of its two passes shares nothing and keeps nothing. Threading: none; each belongs to
+// one thread.
 #pragma once
 
 #include <cstddef>
@@ -47,10 +48,10 @@ class BatchReader {
     Code code_ = Code::None;
     std::size_t count_ = 0;
     std::size_t payloads_named_ = 0;
-    std::uint32_t group_left_ = 0;    ///< Elements of the open group behind its list.
-    std::uint32_t list_left_ = 0;     ///< Records left in the open group.
-    bool single_ = false;             ///< The open group has one record: it may have extras.
-    bool checking_ = true;            ///< The first of two passes: blobs are not shared yet.
+    std::uint32_t group_left_ = 0;  ///< Elements of the open group behind its list.
+    std::uint32_t list_left_ = 0;   ///< Records left in the open group.
+    bool single_ = false;           ///< The open group has one record: it may have extras.
+    bool checking_ = true;          ///< The first of two passes: blobs are not shared yet.
 };
 
 class SubmitReader : public BatchReader {

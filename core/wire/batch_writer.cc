@@ -64,7 +64,8 @@ bool BatchWriter::fits(const BodyRef& body, std::size_t elements, std::size_t si
 }
 
 void BatchWriter::put_body(const BodyRef& body) {
-    if (is_inline(body)) [[likely]] return out_.put_bin(body.body.view);
+    if (is_inline(body)) [[likely]]
+        return out_.put_bin(body.body.view);
     put_large_body(body);
 }
 
@@ -133,7 +134,8 @@ void SubmitWriter::add(const SubmitRecord& record) {
     ++next_seq_;
     ++count_;
     ++elements_;
-    if (record.extras == nullptr) [[likely]] return;
+    if (record.extras == nullptr) [[likely]]
+        return;
 
     out_.patch_array(list_at_, list_size_);
     open_ = false;
@@ -232,7 +234,8 @@ void TasksWriter::add(const TaskRecord& record) {
     ++next_.seq;
     ++count_;
     elements_ += 2;
-    if (!extras) [[likely]] return;
+    if (!extras) [[likely]]
+        return;
     out_.patch_array(list_at_, list_size_);
     open_ = false;
     put_extras(record);

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Writers of the hot kinds; batch.h says what they promise and how a sender loops.
 //
-// Invariants: (1) elements_ counts as the reader does, one per value; (2) a group is open between the
-// add() that began it and the next head or finish(). Threading: none; each belongs to one thread.
+// Invariants: (1) elements_ counts as the reader does, one per value; (2) a group is open between
+// the add() that began it and the next head or finish(). Threading: none; each belongs to one
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -59,7 +60,7 @@ class SubmitWriter : public BatchWriter {
     void open_group(const SubmitRecord& record);
 
     std::uint32_t groups_ = 0;
-    std::size_t list_at_ = 0;         ///< Where the open group's list head stands.
+    std::size_t list_at_ = 0;  ///< Where the open group's list head stands.
     std::uint32_t list_size_ = 0;
     std::uint64_t next_seq_ = 0;
     std::uint32_t template_id_ = 0;

@@ -6,7 +6,8 @@
 // allocates for a length that is only claimed; (2) what encode() makes, decode() accepts: texts
 // are cut to their limit; (3) every decode() insists on the exact end of the frame, ignores extra
 // elements at the tail and keeps the defaults of optional ones that are missing.
-// The three hot kinds SUBMIT, TASKS and RESULTS are in batch.h, which comes along. Threading: pure functions.
+// The three hot kinds SUBMIT, TASKS and RESULTS are in batch.h, which comes along. Threading: pure
+// functions.
 #pragma once
 
 #include <cstddef>
@@ -27,8 +28,9 @@ namespace forkmill::wire {
 
 // ---- Frames
 
-/// Bytes before the first field of a frame that encode() or a writer of batch.h made: the prefix, the
-/// array head, and number, ack and floor in nine bytes each. stamp() rewrites the last three in place.
+/// Bytes before the first field of a frame that encode() or a writer of batch.h made: the prefix,
+/// the array head, and number, ack and floor in nine bytes each. stamp() rewrites the last three in
+/// place.
 inline constexpr std::size_t kHeaderSize = 36;
 
 /// Checks framing (empty, magic, version, kind, sizes, number of frames) and reads the first three
@@ -44,20 +46,23 @@ void stamp(base::Message& message, std::uint64_t number, std::uint64_t ack, std:
 base::Message encode_ack(std::uint64_t received, std::uint64_t floor);
 /// CHUNK with its one payload frame; no bytes and `last`: the transfer is given up.
 /// REQUIRES: bytes.size() ≤ kBodyFrameMax.
-base::Message encode_chunk(const Header& header, std::uint64_t transfer, bool last, base::Blob bytes);
+base::Message encode_chunk(const Header& header,
+                           std::uint64_t transfer,
+                           bool last,
+                           base::Blob bytes);
 
 // ---- One struct, one kind
 //
-// encode(): `header.kind` says which kind it is (PING and PONG share Ping; WHO, FENCED and BYE share
-// Bye, whose reason is for readers only). A list that could pass kElementsMax is the caller's to split
-// (kListMax entries are always fine).
-// decode(): `out` is a fresh default-made struct; None, or why the frame is refused, with the place in
-// cursor.offset().
+// encode(): `header.kind` says which kind it is (PING and PONG share Ping; WHO, FENCED and BYE
+// share Bye, whose reason is for readers only). A list that could pass kElementsMax is the caller's
+// to split (kListMax entries are always fine). decode(): `out` is a fresh default-made struct;
+// None, or why the frame is refused, with the place in cursor.offset().
 
-inline constexpr std::size_t kListMax = 4096;  ///< Ranges, leases, seqs or mappings that fit any frame.
+/// So many ranges, leases, seqs or mappings fit any frame (held tasks: kRecordsMax).
+inline constexpr std::size_t kListMax = 4096;
 
-#define FORKMILL_WIRE_STRUCT(Struct)                               \
-    base::Message encode(const Header& header, const Struct& in);  \
+#define FORKMILL_WIRE_STRUCT(Struct)                              \
+    base::Message encode(const Header& header, const Struct& in); \
     [[nodiscard]] Code decode(Cursor& cursor, Struct& out)
 
 FORKMILL_WIRE_STRUCT(Hello);
@@ -96,11 +101,13 @@ FORKMILL_WIRE_STRUCT(HostRecord);  // HOST and HOST_VERB
 
 // ---- Errors of tasks
 
-/// The body of a non-success result. Texts are cut to kTextMax, `detail` to kDetailMax, `nested` to 16.
+/// The body of a non-success result. Texts are cut to kTextMax, `detail` to kDetailMax, `nested`
+/// to 16.
 std::vector<std::byte> pack_error(const ErrorInfo& info);
 /// The inverse; a failure for bytes that are none.
 base::Result<ErrorInfo> unpack_error(base::ByteView packed);
-/// Code and no_retry of a packed error, without unpacking the rest. False: it is none; both are untouched.
+/// Code and no_retry of a packed error, without unpacking the rest. False: it is none; both are
+/// untouched.
 bool peek_error(const base::Body& packed, Code& code, bool& no_retry);
 
 }  // namespace forkmill::wire

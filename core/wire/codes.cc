@@ -83,10 +83,12 @@ constexpr std::array kCodes = {
     CodeInfo{Code::BrokenBarrier, "broken_barrier", Ran::Maybe, kFinal},
 };
 
-constexpr bool less(const CodeInfo& row, Code code) { return row.code < code; }
-static_assert(std::is_sorted(kCodes.begin(), kCodes.end(), [](const CodeInfo& a, const CodeInfo& b) {
-    return a.code < b.code;
-}));
+constexpr bool less(const CodeInfo& row, Code code) {
+    return row.code < code;
+}
+static_assert(std::is_sorted(kCodes.begin(),
+                             kCodes.end(),
+                             [](const CodeInfo& a, const CodeInfo& b) { return a.code < b.code; }));
 
 }  // namespace
 
@@ -97,53 +99,94 @@ const CodeInfo& info_of(Code code) {
 
 std::string_view name_of(Outcome outcome) {
     switch (outcome) {
-        case Outcome::Succeeded: return "succeeded";
-        case Outcome::Failed: return "failed";
-        case Outcome::Cancelled: return "cancelled";
-        case Outcome::Expired: return "expired";
-        case Outcome::Dead: return "dead";
+        case Outcome::Succeeded:
+            return "succeeded";
+        case Outcome::Failed:
+            return "failed";
+        case Outcome::Cancelled:
+            return "cancelled";
+        case Outcome::Expired:
+            return "expired";
+        case Outcome::Dead:
+            return "dead";
     }
     return "unknown";
 }
 
 std::string_view name_of(Kind kind) {
     switch (kind) {
-        case Kind::Hello: return "HELLO";
-        case Kind::Welcome: return "WELCOME";
-        case Kind::Reject: return "REJECT";
-        case Kind::Fenced: return "FENCED";
-        case Kind::Who: return "WHO";
-        case Kind::Ping: return "PING";
-        case Kind::Pong: return "PONG";
-        case Kind::Ack: return "ACK";
-        case Kind::Err: return "ERR";
-        case Kind::Template: return "TEMPLATE";
-        case Kind::Submit: return "SUBMIT";
-        case Kind::Accepted: return "ACCEPTED";
-        case Kind::Refused: return "REFUSED";
-        case Kind::Forgotten: return "FORGOTTEN";
-        case Kind::Cancel: return "CANCEL";
-        case Kind::Attach: return "ATTACH";
-        case Kind::Release: return "RELEASE";
-        case Kind::Query: return "QUERY";
-        case Kind::Reply: return "REPLY";
-        case Kind::Tasks: return "TASKS";
-        case Kind::Started: return "STARTED";
-        case Kind::Return: return "RETURN";
-        case Kind::Stale: return "STALE";
-        case Kind::Held: return "HELD";
-        case Kind::Adopt: return "ADOPT";
-        case Kind::CancelLease: return "CANCEL_LEASE";
-        case Kind::Blocked: return "BLOCKED";
-        case Kind::Unblocked: return "UNBLOCKED";
-        case Kind::Results: return "RESULTS";
-        case Kind::Partial: return "PARTIAL";
-        case Kind::Chunk: return "CHUNK";
-        case Kind::Credit: return "CREDIT";
-        case Kind::Drain: return "DRAIN";
-        case Kind::Bye: return "BYE";
-        case Kind::Host: return "HOST";
-        case Kind::HostVerb: return "HOST_VERB";
+        case Kind::Hello:
+            return "HELLO";
+        case Kind::Welcome:
+            return "WELCOME";
+        case Kind::Reject:
+            return "REJECT";
+        case Kind::Fenced:
+            return "FENCED";
+        case Kind::Who:
+            return "WHO";
+        case Kind::Ping:
+            return "PING";
+        case Kind::Pong:
+            return "PONG";
+        case Kind::Ack:
+            return "ACK";
+        case Kind::Err:
+            return "ERR";
+        case Kind::Template:
+            return "TEMPLATE";
+        case Kind::Submit:
+            return "SUBMIT";
+        case Kind::Accepted:
+            return "ACCEPTED";
+        case Kind::Refused:
+            return "REFUSED";
+        case Kind::Forgotten:
+            return "FORGOTTEN";
+        case Kind::Cancel:
+            return "CANCEL";
+        case Kind::Attach:
+            return "ATTACH";
+        case Kind::Release:
+            return "RELEASE";
+        case Kind::Query:
+            return "QUERY";
+        case Kind::Reply:
+            return "REPLY";
+        case Kind::Tasks:
+            return "TASKS";
+        case Kind::Started:
+            return "STARTED";
+        case Kind::Return:
+            return "RETURN";
+        case Kind::Stale:
+            return "STALE";
+        case Kind::Held:
+            return "HELD";
+        case Kind::Adopt:
+            return "ADOPT";
+        case Kind::CancelLease:
+            return "CANCEL_LEASE";
+        case Kind::Blocked:
+            return "BLOCKED";
+        case Kind::Unblocked:
+            return "UNBLOCKED";
+        case Kind::Results:
+            return "RESULTS";
+        case Kind::Partial:
+            return "PARTIAL";
+        case Kind::Chunk:
+            return "CHUNK";
+        case Kind::Credit:
+            return "CREDIT";
+        case Kind::Drain:
+            return "DRAIN";
+        case Kind::Bye:
+            return "BYE";
+        case Kind::Host:
+            return "HOST";
+        case Kind::HostVerb:
+            return "HOST_VERB";
     }
     return "unknown";  // decode_header() asks this to know which kinds there are.
 }

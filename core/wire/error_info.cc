@@ -10,7 +10,8 @@ namespace forkmill::wire {
 
 namespace {
 
-/// Worst case: every text of kTextMax, 16 nested pairs of them, detail; anything larger is no error of ours.
+/// Worst case: every text of kTextMax, 16 nested pairs of them, detail; anything larger is no error
+/// of ours.
 constexpr std::size_t kPackedMax = (5 + 2 * kNestedMax) * kTextMax + kDetailMax + 4096;
 
 constexpr std::string_view kCutMark = "… (cut)";
@@ -51,7 +52,8 @@ std::vector<std::byte> pack_error(const ErrorInfo& info) {
         ErrorInfo cut = info;
         if (cut.nested.size() > kNestedMax) cut.nested.resize(kNestedMax);
         if (cut.what.size() > kTextMax)
-            cut.what = std::string{cut_text(info.what, kTextMax - kCutMark.size())}.append(kCutMark);
+            cut.what =
+                std::string{cut_text(info.what, kTextMax - kCutMark.size())}.append(kCutMark);
         describe(fields, std::as_const(cut));
     } else {
         describe(fields, info);
@@ -62,7 +64,8 @@ std::vector<std::byte> pack_error(const ErrorInfo& info) {
 }
 
 base::Result<ErrorInfo> unpack_error(base::ByteView packed) {
-    if (packed.size() > kPackedMax) return base::Failure{"a packed error is larger than any can be"};
+    if (packed.size() > kPackedMax)
+        return base::Failure{"a packed error is larger than any can be"};
     Cursor cursor{packed};
     cursor.open_fields();
     FieldReader fields{cursor};

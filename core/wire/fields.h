@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Fields: the two visitors behind encode() and decode(); each struct names its fields once, in order.
+// Fields: the two visitors behind encode() and decode(); each struct names its fields once, in
+// order.
 //
 // Internal to core/wire. A description calls the visitor per field; after v.optional() a reader
 // accepts that the frame ends. Invariant: what FieldWriter writes, FieldReader accepts.
@@ -39,10 +40,8 @@ class FieldWriter {
     void operator()(std::uint32_t value) { next().put_uint(value); }
     void operator()(std::uint8_t value) { next().put_uint(value); }
     template <class Enum>
-        requires std::is_enum_v<Enum>
-    void operator()(Enum value) {
-        next().put_uint(static_cast<std::uint64_t>(value));
-    }
+    requires std::is_enum_v<Enum>
+    void operator()(Enum value) { next().put_uint(static_cast<std::uint64_t>(value)); }
     template <class Enum>
     void bounded(Enum value, Enum /*first*/, Enum /*last*/) {
         (*this)(value);
@@ -119,7 +118,7 @@ class FieldReader {
     }
     /// Any number that the enum's type can hold: a newer peer may know more of them.
     template <class Enum>
-        requires std::is_enum_v<Enum>
+    requires std::is_enum_v<Enum>
     void operator()(Enum& value) {
         read_enum(value, 0, static_cast<std::underlying_type_t<Enum>>(-1));
     }

@@ -132,12 +132,13 @@ std::string escape_for_log(std::string_view text, std::size_t max) {
         if (length == 0 || piece == "\\" || is_control(piece)) {
             // One byte at a time: a C1 character shows as two escapes.
             piece = text.substr(0, 1);
-            const int size = piece == "\\" ? std::snprintf(escaped.data(), escaped.size(), "\\\\")
-                                           : std::snprintf(escaped.data(),
-                                                           escaped.size(),
-                                                           "\\x%02x",
-                                                           static_cast<unsigned>(
-                                                               static_cast<std::uint8_t>(piece[0])));
+            const int size =
+                piece == "\\"
+                    ? std::snprintf(escaped.data(), escaped.size(), "\\\\")
+                    : std::snprintf(escaped.data(),
+                                    escaped.size(),
+                                    "\\x%02x",
+                                    static_cast<unsigned>(static_cast<std::uint8_t>(piece[0])));
             text.remove_prefix(1);
             piece = {escaped.data(), static_cast<std::size_t>(size)};
         } else {

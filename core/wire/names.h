@@ -8,9 +8,11 @@
 
 namespace forkmill::wire {
 
-/// 1 to kTaskNameMax of A-Z a-z 0-9 _ . - and not "." or ".."; or a bare function, see is_function_name.
+/// 1 to kTaskNameMax of A-Z a-z 0-9 _ . - and not "." or ".."; or a bare function, see
+/// is_function_name.
 bool valid_task_name(std::string_view name);
-/// `@<build-id>+<offset>`, and optionally `:<build-id>+<offset>` of the thunk that runs it; lower-case hex.
+/// `@<build-id>+<offset>`, and optionally `:<build-id>+<offset>` of the thunk that runs it;
+/// lower-case hex.
 bool is_function_name(std::string_view name);
 /// What a worker may offer: a task name, or `@<build-id>` for every bare function of that module.
 bool valid_offer_name(std::string_view name);
@@ -24,7 +26,8 @@ bool clean_text(std::string_view text);
 
 /// The longest prefix of at most `max` bytes that does not cut a UTF-8 character.
 std::string_view cut_text(std::string_view text, std::size_t max);
-/// One printable line: control characters and bytes that are no UTF-8 as \xNN, cut to `max` bytes with "…".
+/// One printable line: control characters and bytes that are no UTF-8 as \xNN, cut to `max` bytes
+/// with "…".
 std::string escape_for_log(std::string_view text, std::size_t max = 256);
 
 }  // namespace forkmill::wire

@@ -61,7 +61,8 @@ bool Cursor::read_int(std::int64_t& out) {
             if (!read_big_endian<std::uint64_t>(bits)) return false;
             out = static_cast<std::int64_t>(bits);
             return true;
-        default: break;
+        default:
+            break;
     }
     const std::byte* const start = at_;
     if (!read_uint(bits)) return false;
@@ -107,7 +108,8 @@ bool Cursor::read_double(double& out) {
             if (!read_big_endian<std::uint64_t>(bits)) return false;
             out = std::bit_cast<double>(bits);
             return true;
-        default: return fail(at_end() ? Code::Decode : Code::BadType);
+        default:
+            return fail(at_end() ? Code::Decode : Code::BadType);
     }
 }
 
@@ -141,12 +143,16 @@ bool Cursor::read_array(std::uint32_t& count) {
 bool Cursor::read_length(std::uint8_t tag, std::uint64_t& length) {
     switch (tag) {
         case 0xc4:
-        case 0xd9: return read_big_endian<std::uint8_t>(length);
+        case 0xd9:
+            return read_big_endian<std::uint8_t>(length);
         case 0xc5:
-        case 0xda: return read_big_endian<std::uint16_t>(length);
+        case 0xda:
+            return read_big_endian<std::uint16_t>(length);
         case 0xc6:
-        case 0xdb: return read_big_endian<std::uint32_t>(length);
-        default: break;
+        case 0xdb:
+            return read_big_endian<std::uint32_t>(length);
+        default:
+            break;
     }
     if ((tag & 0xe0) != 0xa0) return fail(at_end() ? Code::Decode : Code::BadType);
     length = tag & 0x1fU;
@@ -175,18 +181,24 @@ bool Cursor::skip_scalar(std::uint8_t tag) {
     switch (tag) {
         case 0xc0:
         case 0xc2:
-        case 0xc3: return take(1, bytes);
+        case 0xc3:
+            return take(1, bytes);
         case 0xcc:
-        case 0xd0: return take(2, bytes);
+        case 0xd0:
+            return take(2, bytes);
         case 0xcd:
-        case 0xd1: return take(3, bytes);
+        case 0xd1:
+            return take(3, bytes);
         case 0xca:
         case 0xce:
-        case 0xd2: return take(5, bytes);
+        case 0xd2:
+            return take(5, bytes);
         case 0xcb:
         case 0xcf:
-        case 0xd3: return take(9, bytes);
-        default: break;
+        case 0xd3:
+            return take(9, bytes);
+        default:
+            break;
     }
     if (tag <= 0x7f || tag >= 0xe0) return take(1, bytes);
     return read_length(tag, length) && take(length, bytes);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Cursor: one pull parser over the msgpack bytes of a control frame, for bytes that a stranger wrote.
+// Cursor: one pull parser over the msgpack bytes of a control frame, for bytes that a stranger
+// wrote.
 //
 // Invariants: (1) no byte is read before it is known to be there; (2) nothing is allocated for a
 // length that the frame only claims; (3) the first error stays, with its offset, and every later
@@ -101,7 +102,8 @@ class Cursor {
     std::uint32_t fields_left_ = 0;
     Code code_ = Code::None;
 };
-/// An array inside a field: its elements are optional from some point on, and newer ones are ignored.
+/// An array inside a field: its elements are optional from some point on, and newer ones are
+/// ignored.
 class Nested {
   public:
     explicit Nested(Cursor& cursor) : cursor_(cursor) { cursor_.read_array(left_); }
@@ -124,7 +126,8 @@ class Nested {
     std::uint32_t left_ = 0;
 };
 
-static_assert(std::endian::native == std::endian::little, "msgpack is big-endian, the fast paths swap");
+static_assert(std::endian::native == std::endian::little,
+              "msgpack is big-endian, the fast paths swap");
 
 inline bool Cursor::read_uint(std::uint64_t& out) {
     if (code_ != Code::None) return false;
@@ -139,11 +142,16 @@ inline bool Cursor::read_uint(std::uint64_t& out) {
 
 inline bool Cursor::read_wide_uint(std::uint8_t tag, std::uint64_t& out) {
     switch (tag) {
-        case 0xcc: return read_big_endian<std::uint8_t>(out);
-        case 0xcd: return read_big_endian<std::uint16_t>(out);
-        case 0xce: return read_big_endian<std::uint32_t>(out);
-        case 0xcf: return read_big_endian<std::uint64_t>(out);
-        default: return fail(at_end() ? Code::Decode : Code::BadType);
+        case 0xcc:
+            return read_big_endian<std::uint8_t>(out);
+        case 0xcd:
+            return read_big_endian<std::uint16_t>(out);
+        case 0xce:
+            return read_big_endian<std::uint32_t>(out);
+        case 0xcf:
+            return read_big_endian<std::uint64_t>(out);
+        default:
+            return fail(at_end() ? Code::Decode : Code::BadType);
     }
 }
 

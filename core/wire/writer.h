@@ -99,7 +99,8 @@ class Writer {
 
   private:
     void reserve(std::size_t more) {
-        if (capacity_ - size_ < more) [[unlikely]] grow(more);
+        if (capacity_ - size_ < more) [[unlikely]]
+            grow(more);
     }
     void grow(std::size_t more);
     void raw(std::uint8_t value) { data_[size_++] = std::byte{value}; }

@@ -70,7 +70,9 @@ std::size_t count_records(const base::Message& message) {
 }
 
 template <class Reader, class Writer, class Record>
-wire::Code batch_again(const wire::Header& header, const wire::Cursor& cursor, const base::Message& in) {
+wire::Code batch_again(const wire::Header& header,
+                       const wire::Cursor& cursor,
+                       const base::Message& in) {
     Reader reader{cursor, in};
     if (reader.code() != wire::Code::None) {
         insist(reader.count() == 0);
@@ -82,8 +84,7 @@ wire::Code batch_again(const wire::Header& header, const wire::Cursor& cursor, c
     std::size_t said = 0;
     while (reader.next(record)) {
         ++read;
-        if (!fits(writer, record))
-            said += count_records<Reader, Record>(writer.finish(header));
+        if (!fits(writer, record)) said += count_records<Reader, Record>(writer.finish(header));
         add(writer, record);
     }
     insist(read == reader.count());
@@ -100,49 +101,79 @@ inline wire::Code decode_any(const base::Message& message) {
     const wire::Code code = wire::decode_header(message, h, c);
     if (code != wire::Code::None) return code;
     switch (h.kind) {
-        case Kind::Hello: return struct_again<wire::Hello>(h, c);
-        case Kind::Welcome: return struct_again<wire::Welcome>(h, c);
-        case Kind::Reject: return struct_again<wire::Reject>(h, c);
+        case Kind::Hello:
+            return struct_again<wire::Hello>(h, c);
+        case Kind::Welcome:
+            return struct_again<wire::Welcome>(h, c);
+        case Kind::Reject:
+            return struct_again<wire::Reject>(h, c);
         case Kind::Ping:
-        case Kind::Pong: return struct_again<wire::Ping>(h, c);
-        case Kind::Ack: return c.finish();
-        case Kind::Err: return struct_again<wire::Err>(h, c);
-        case Kind::Template: return struct_again<wire::TemplateDef>(h, c);
+        case Kind::Pong:
+            return struct_again<wire::Ping>(h, c);
+        case Kind::Ack:
+            return c.finish();
+        case Kind::Err:
+            return struct_again<wire::Err>(h, c);
+        case Kind::Template:
+            return struct_again<wire::TemplateDef>(h, c);
         case Kind::Submit:
-            return batch_again<wire::SubmitReader, wire::SubmitWriter, wire::SubmitRecord>(h, c, message);
-        case Kind::Accepted: return struct_again<wire::Accepted>(h, c);
-        case Kind::Refused: return struct_again<wire::Refused>(h, c);
-        case Kind::Forgotten: return struct_again<wire::Forgotten>(h, c);
-        case Kind::Cancel: return struct_again<wire::Cancel>(h, c);
-        case Kind::Attach: return struct_again<wire::Attach>(h, c);
-        case Kind::Release: return struct_again<wire::Release>(h, c);
-        case Kind::Query: return struct_again<wire::Query>(h, c);
-        case Kind::Reply: return struct_again<wire::Reply>(h, c);
+            return batch_again<wire::SubmitReader, wire::SubmitWriter, wire::SubmitRecord>(
+                h, c, message);
+        case Kind::Accepted:
+            return struct_again<wire::Accepted>(h, c);
+        case Kind::Refused:
+            return struct_again<wire::Refused>(h, c);
+        case Kind::Forgotten:
+            return struct_again<wire::Forgotten>(h, c);
+        case Kind::Cancel:
+            return struct_again<wire::Cancel>(h, c);
+        case Kind::Attach:
+            return struct_again<wire::Attach>(h, c);
+        case Kind::Release:
+            return struct_again<wire::Release>(h, c);
+        case Kind::Query:
+            return struct_again<wire::Query>(h, c);
+        case Kind::Reply:
+            return struct_again<wire::Reply>(h, c);
         case Kind::Tasks:
-            return batch_again<wire::TasksReader, wire::TasksWriter, wire::TaskRecord>(h, c, message);
-        case Kind::Started: return struct_again<wire::Started>(h, c);
-        case Kind::Return: return struct_again<wire::Return>(h, c);
-        case Kind::Stale: return struct_again<wire::Stale>(h, c);
-        case Kind::Held: return struct_again<wire::Held>(h, c);
-        case Kind::Adopt: return struct_again<wire::Adopt>(h, c);
-        case Kind::CancelLease: return struct_again<wire::CancelLease>(h, c);
-        case Kind::Blocked: return struct_again<wire::Blocked>(h, c);
-        case Kind::Unblocked: return struct_again<wire::Unblocked>(h, c);
+            return batch_again<wire::TasksReader, wire::TasksWriter, wire::TaskRecord>(
+                h, c, message);
+        case Kind::Started:
+            return struct_again<wire::Started>(h, c);
+        case Kind::Return:
+            return struct_again<wire::Return>(h, c);
+        case Kind::Stale:
+            return struct_again<wire::Stale>(h, c);
+        case Kind::Held:
+            return struct_again<wire::Held>(h, c);
+        case Kind::Adopt:
+            return struct_again<wire::Adopt>(h, c);
+        case Kind::CancelLease:
+            return struct_again<wire::CancelLease>(h, c);
+        case Kind::Blocked:
+            return struct_again<wire::Blocked>(h, c);
+        case Kind::Unblocked:
+            return struct_again<wire::Unblocked>(h, c);
         case Kind::Results:
             return batch_again<wire::ResultsReader, wire::ResultsWriter, wire::ResultRecord>(
                 h, c, message);
-        case Kind::Partial: return struct_again<wire::Partial>(h, c);
+        case Kind::Partial:
+            return struct_again<wire::Partial>(h, c);
         case Kind::Chunk: {
             wire::Chunk chunk;
             return wire::decode(c, message, chunk);
         }
-        case Kind::Credit: return struct_again<wire::Credit>(h, c);
-        case Kind::Drain: return struct_again<wire::DrainMsg>(h, c);
+        case Kind::Credit:
+            return struct_again<wire::Credit>(h, c);
+        case Kind::Drain:
+            return struct_again<wire::DrainMsg>(h, c);
         case Kind::Fenced:
         case Kind::Who:
-        case Kind::Bye: return struct_again<wire::Bye>(h, c);
+        case Kind::Bye:
+            return struct_again<wire::Bye>(h, c);
         case Kind::Host:
-        case Kind::HostVerb: return struct_again<wire::HostRecord>(h, c);
+        case Kind::HostVerb:
+            return struct_again<wire::HostRecord>(h, c);
     }
     return wire::Code::ProtoKind;
 }

@@ -16,7 +16,8 @@ namespace {
 
 /// A message that remembers its number.
 base::Message numbered(std::uint64_t number, std::size_t bytes = 0) {
-    base::Message message = wire::encode({wire::Kind::Credit, number, 0, 0}, wire::Credit{number, 0});
+    base::Message message =
+        wire::encode({wire::Kind::Credit, number, 0, 0}, wire::Credit{number, 0});
     if (bytes > message.control.size())
         message.payloads.push_back(base::Blob::allocate(bytes - message.control.size()));
     return message;
@@ -35,7 +36,8 @@ void queue(Session& session, int count, std::size_t bytes = 0) {
 
 std::vector<std::uint64_t> transmitted(Session& session) {
     std::vector<std::uint64_t> numbers;
-    while (const base::Message* message = session.next_transmit()) numbers.push_back(number_of(*message));
+    while (const base::Message* message = session.next_transmit())
+        numbers.push_back(number_of(*message));
     return numbers;
 }
 
@@ -155,7 +157,8 @@ TEST(Session, TheWindowOfBytesMayBeOvershotByOneMessage) {
     EXPECT_EQ(transmitted(session), (Numbers{3}));
     ASSERT_TRUE(session.on_ack(3));
     queue(session, 1, 2 * wire::kUnackedBytesMax);
-    EXPECT_EQ(transmitted(session), (Numbers{4})) << "a message larger than the window gets through";
+    EXPECT_EQ(transmitted(session), (Numbers{4}))
+        << "a message larger than the window gets through";
 }
 
 TEST(Session, TheWindowHoldsAfterAResumeToo) {
@@ -205,7 +208,8 @@ struct Link {
     Numbers processed;
 
     void transmit() {
-        while (const base::Message* message = sender.next_transmit()) flight.push_back(number_of(*message));
+        while (const base::Message* message = sender.next_transmit())
+            flight.push_back(number_of(*message));
     }
     void deliver() {
         if (flight.empty()) return;
@@ -228,7 +232,8 @@ TEST(Session, EveryMessageIsProcessedOnceAndInOrderOverALinkThatIsCut) {
         Link link;
         constexpr std::uint64_t kMessages = 500;
         std::uint64_t queued = 0;
-        for (int step = 0; step < 100'000 && !(queued == kMessages && link.sender.all_acked()); ++step) {
+        for (int step = 0; step < 100'000 && !(queued == kMessages && link.sender.all_acked());
+             ++step) {
             const auto dice = random() % 100;
             if (dice < 30 && queued < kMessages) {
                 queue(link.sender, 1);
@@ -244,7 +249,8 @@ TEST(Session, EveryMessageIsProcessedOnceAndInOrderOverALinkThatIsCut) {
             }
         }
         ASSERT_EQ(link.processed.size(), kMessages) << "seed " << seed;
-        for (std::uint64_t i = 0; i < kMessages; ++i) ASSERT_EQ(link.processed[i], i + 1) << "seed " << seed;
+        for (std::uint64_t i = 0; i < kMessages; ++i)
+            ASSERT_EQ(link.processed[i], i + 1) << "seed " << seed;
     }
 }
 

@@ -14,7 +14,8 @@ namespace {
 
 base::Blob pattern(std::size_t size) {
     base::Blob blob = base::Blob::allocate(size);
-    for (std::size_t i = 0; i < size; ++i) blob.mutable_data()[i] = static_cast<std::byte>(i * 31 >> 3);
+    for (std::size_t i = 0; i < size; ++i)
+        blob.mutable_data()[i] = static_cast<std::byte>(i * 31 >> 3);
     return blob;
 }
 
@@ -48,9 +49,10 @@ base::Status one_chunk(Transfers& receiver, std::uint64_t transfer, bool last, s
 
 TEST(Transfers, ALargeBodyArrivesWholeWhateverItsForm) {
     const base::Blob whole = pattern(3 * wire::kChunkSize + 17);
-    const auto parts = std::make_shared<const std::vector<base::Blob>>(std::vector<base::Blob>{
-        whole.slice(0, 1000), whole.slice(1000, whole.size() - 1000)});
-    for (const base::Body& body : {base::Body::of(whole), base::Body::of(whole.view()), base::Body::of(parts)}) {
+    const auto parts = std::make_shared<const std::vector<base::Blob>>(
+        std::vector<base::Blob>{whole.slice(0, 1000), whole.slice(1000, whole.size() - 1000)});
+    for (const base::Body& body :
+         {base::Body::of(whole), base::Body::of(whole.view()), base::Body::of(parts)}) {
         Session session;
         Transfers sender;
         Transfers receiver;
@@ -84,9 +86,11 @@ TEST(Transfers, AFullWindowHoldsABodyBackAndItGoesOnLater) {
 }
 
 TEST(Transfers, ManyWholeBodiesMayWaitForTheirRecord) {
-    // A task with 64 large dependencies, or a batch of large results, is named after all its bodies.
+    // A task with 64 large dependencies, or a batch of large results, is named after all its
+    // bodies.
     Transfers receiver;
-    for (std::uint64_t n = 1; n <= wire::kUntakenMax; ++n) ASSERT_TRUE(one_chunk(receiver, n, true, 9).ok()) << n;
+    for (std::uint64_t n = 1; n <= wire::kUntakenMax; ++n)
+        ASSERT_TRUE(one_chunk(receiver, n, true, 9).ok()) << n;
     EXPECT_FALSE(one_chunk(receiver, wire::kUntakenMax + 1, true, 9).ok());
     EXPECT_TRUE(receiver.take(7, 9).ok());
     EXPECT_TRUE(one_chunk(receiver, wire::kUntakenMax + 1, true, 9).ok());
@@ -94,7 +98,8 @@ TEST(Transfers, ManyWholeBodiesMayWaitForTheirRecord) {
 
 TEST(Transfers, FewUnfinishedBodiesMayComeAtOnce) {
     Transfers receiver;
-    for (std::uint64_t n = 1; n <= wire::kReassembliesMax; ++n) ASSERT_TRUE(one_chunk(receiver, n, false, 9).ok());
+    for (std::uint64_t n = 1; n <= wire::kReassembliesMax; ++n)
+        ASSERT_TRUE(one_chunk(receiver, n, false, 9).ok());
     EXPECT_FALSE(one_chunk(receiver, 99, false, 9).ok());
     EXPECT_TRUE(one_chunk(receiver, 1, true, 9).ok());
     EXPECT_TRUE(one_chunk(receiver, 99, false, 9).ok());
@@ -110,6 +115,15 @@ TEST(Transfers, AGivenUpBodyLeavesNothingBehind) {
         sender.give_up(session, 0);
         ASSERT_TRUE(pass_on(session, receiver).ok()) << round;
         EXPECT_FALSE(receiver.take(round + 1, 0).ok());
+    }
+}
+
+TEST(Transfers, GivenUpBodiesNeverFillTheTable) {
+    Transfers receiver;
+    for (std::uint64_t n = 1; n <= wire::kUntakenMax + 1; ++n) {
+        ASSERT_TRUE(one_chunk(receiver, n, false, 9).ok()) << n;
+        ASSERT_TRUE(one_chunk(receiver, n, true, 0).ok()) << n;
+        ASSERT_FALSE(receiver.take(n, 9).ok());
     }
 }
 
@@ -133,7 +147,8 @@ TEST(Transfers, ANewIncarnationForgetsBothDirections) {
     ASSERT_TRUE(one_chunk(receiver, 1, true, 9).ok());
     receiver.reset();
     EXPECT_FALSE(receiver.take(1, 9).ok());
-    ASSERT_FALSE(sender.send(session, 0, base::Body::of(pattern(2 * wire::kUnackedBytesMax))).has_value());
+    ASSERT_FALSE(
+        sender.send(session, 0, base::Body::of(pattern(2 * wire::kUnackedBytesMax))).has_value());
     sender.reset();
     session.reset();
     EXPECT_FALSE(sender.sending());

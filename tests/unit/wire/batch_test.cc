@@ -43,7 +43,8 @@ TEST(Submit, NeighboursShareAGroup) {
     EXPECT_EQ(writer.count(), 3U);
     const base::Message message = writer.finish({Kind::Submit, 9, 8, 7});
     EXPECT_EQ(writer.count(), 0U);
-    // Header, one group head, template, seq, flags, list head, three bodies: nothing per task but its body.
+    // Header, one group head, template, seq, flags, list head, three bodies: nothing per task but
+    // its body.
     EXPECT_EQ(message.control.size(), kHeaderSize + 1 + 1 + 1 + 1 + 5 + 3 + 4 + 2);
     Header header{};
     Cursor cursor;
@@ -51,13 +52,15 @@ TEST(Submit, NeighboursShareAGroup) {
     EXPECT_EQ(header.number, 9U);
     EXPECT_EQ(header.ack, 8U);
     EXPECT_EQ(header.floor, 7U);
-    EXPECT_EQ((read<SubmitReader, SubmitRecord>(message, [&](std::size_t i, const SubmitRecord& r) {
-                  EXPECT_EQ(r.seq, 100 + i);
-                  EXPECT_EQ(r.template_id, 7U);
-                  EXPECT_FALSE(r.resent);
-                  EXPECT_EQ(r.extras, nullptr);
-                  EXPECT_EQ(base::text_of(r.body.body.view), bodies[i]);
-              })),
+    EXPECT_EQ((read<SubmitReader, SubmitRecord>(message,
+                                                [&](std::size_t i, const SubmitRecord& r) {
+                                                    EXPECT_EQ(r.seq, 100 + i);
+                                                    EXPECT_EQ(r.template_id, 7U);
+                                                    EXPECT_FALSE(r.resent);
+                                                    EXPECT_EQ(r.extras, nullptr);
+                                                    EXPECT_EQ(base::text_of(r.body.body.view),
+                                                              bodies[i]);
+                                                })),
               3U);
 }
 
@@ -70,28 +73,35 @@ TEST(Submit, WhatDiffersBeginsAGroup) {
     extras.trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     extras.parent = {11, 12};
     const std::vector<SubmitRecord> in = {
-        {1, 7, false, small("a"), nullptr},  {2, 7, true, small("b"), nullptr},
-        {3, 8, true, small("c"), nullptr},   {4, 8, true, small("d"), &extras},
-        {5, 8, true, small("e"), &extras},   {6, 8, true, small("f"), nullptr},
-        {9, 8, true, small("g"), nullptr},   {10, 8, true, small("h"), nullptr},
+        {1, 7, false, small("a"), nullptr},
+        {2, 7, true, small("b"), nullptr},
+        {3, 8, true, small("c"), nullptr},
+        {4, 8, true, small("d"), &extras},
+        {5, 8, true, small("e"), &extras},
+        {6, 8, true, small("f"), nullptr},
+        {9, 8, true, small("g"), nullptr},
+        {10, 8, true, small("h"), nullptr},
     };
     for (const SubmitRecord& record : in) writer.add(record);
     const base::Message message = writer.finish({});
-    EXPECT_EQ((read<SubmitReader, SubmitRecord>(message, [&](std::size_t i, const SubmitRecord& r) {
-                  EXPECT_EQ(r.seq, in[i].seq);
-                  EXPECT_EQ(r.template_id, in[i].template_id);
-                  EXPECT_EQ(r.resent, in[i].resent);
-                  EXPECT_EQ(base::text_of(r.body.body.view), base::text_of(in[i].body.body.view));
-                  ASSERT_EQ(r.extras != nullptr, in[i].extras != nullptr) << i;
-                  if (r.extras == nullptr) return;
-                  EXPECT_EQ(r.extras->deadline, extras.deadline);
-                  EXPECT_EQ(r.extras->key, "order-7");
-                  EXPECT_EQ(r.extras->trace, extras.trace);
-                  EXPECT_EQ(r.extras->parent, extras.parent);
-                  ASSERT_EQ(r.extras->dependencies.size(), 2U);
-                  EXPECT_EQ(r.extras->dependencies[1].argument, 2U);
-                  EXPECT_EQ(r.extras->dependencies[1].seq, 90U);
-              })),
+    EXPECT_EQ((read<SubmitReader, SubmitRecord>(
+                  message,
+                  [&](std::size_t i, const SubmitRecord& r) {
+                      EXPECT_EQ(r.seq, in[i].seq);
+                      EXPECT_EQ(r.template_id, in[i].template_id);
+                      EXPECT_EQ(r.resent, in[i].resent);
+                      EXPECT_EQ(base::text_of(r.body.body.view),
+                                base::text_of(in[i].body.body.view));
+                      ASSERT_EQ(r.extras != nullptr, in[i].extras != nullptr) << i;
+                      if (r.extras == nullptr) return;
+                      EXPECT_EQ(r.extras->deadline, extras.deadline);
+                      EXPECT_EQ(r.extras->key, "order-7");
+                      EXPECT_EQ(r.extras->trace, extras.trace);
+                      EXPECT_EQ(r.extras->parent, extras.parent);
+                      ASSERT_EQ(r.extras->dependencies.size(), 2U);
+                      EXPECT_EQ(r.extras->dependencies[1].argument, 2U);
+                      EXPECT_EQ(r.extras->dependencies[1].seq, 90U);
+                  })),
               in.size());
 }
 
@@ -109,7 +119,8 @@ TEST(Submit, LargeBodiesTravelAsPayloadsThatAreShared) {
     EXPECT_EQ(message.payloads[0].data(), large.data()) << "an owned body is not copied";
     EXPECT_NE(message.payloads[1].data(), whole.data() + 1) << "a view's owner is somebody else";
     read<SubmitReader, SubmitRecord>(message, [&](std::size_t i, const SubmitRecord& r) {
-        const std::array<std::uint64_t, 4> sizes = {kInlineBodyMax, kInlineBodyMax - 1, kInlineBodyMax, 5'000'000};
+        const std::array<std::uint64_t, 4> sizes = {
+            kInlineBodyMax, kInlineBodyMax - 1, kInlineBodyMax, 5'000'000};
         EXPECT_EQ(r.body.size, sizes[i]);
         EXPECT_EQ(r.body.transfer, i == 3 ? 77U : 0U);
         EXPECT_EQ(r.body.body.blob.empty(), i == 1 || i == 3);
@@ -132,39 +143,42 @@ TEST(Tasks, AGroupCarriesLeasesAndBodies) {
         writer.add(record);
     }
     const base::Message message = writer.finish({});
-    EXPECT_EQ((read<TasksReader, TaskRecord>(message, [](std::size_t i, const TaskRecord& r) {
-                  EXPECT_EQ(r.lease, (std::uint64_t{i} << 32) | 5);
-                  EXPECT_EQ(r.task, (base::TaskId{77, 10 + i}));
-                  EXPECT_EQ(r.template_id, 2U);
-                  EXPECT_EQ(r.attempt, 3U);
-                  EXPECT_EQ(r.crashes, 1U);
-                  EXPECT_EQ(base::text_of(r.body.body.view), "abc");
-                  EXPECT_EQ(r.extras, nullptr);
-                  EXPECT_TRUE(r.dependencies.empty());
-              })),
+    EXPECT_EQ((read<TasksReader, TaskRecord>(message,
+                                             [](std::size_t i, const TaskRecord& r) {
+                                                 EXPECT_EQ(r.lease, (std::uint64_t{i} << 32) | 5);
+                                                 EXPECT_EQ(r.task, (base::TaskId{77, 10 + i}));
+                                                 EXPECT_EQ(r.template_id, 2U);
+                                                 EXPECT_EQ(r.attempt, 3U);
+                                                 EXPECT_EQ(r.crashes, 1U);
+                                                 EXPECT_EQ(base::text_of(r.body.body.view), "abc");
+                                                 EXPECT_EQ(r.extras, nullptr);
+                                                 EXPECT_TRUE(r.dependencies.empty());
+                                             })),
               3U);
 }
 
 TEST(Tasks, WhatDiffersBeginsAGroup) {
-    std::vector<TaskRecord> in(7);
+    std::vector<TaskRecord> in(11);
     for (std::size_t i = 0; i < in.size(); ++i) {
         in[i].lease = i + 1;
         in[i].task = {5, 100 + i};
         in[i].body = small("x");
     }
+    // A plain one stands between them, so that each differs in one thing only.
     in[1].task.stream = 6;
-    in[2].template_id = 9;
-    in[3].attempt = 2;
-    in[4].crashes = 1;
-    in[5].task.seq = 400;
+    in[3].template_id = 9;
+    in[5].attempt = 2;
+    in[7].crashes = 1;
+    in[9].task.seq = 400;
     TasksWriter writer;
     for (const TaskRecord& record : in) writer.add(record);
-    EXPECT_EQ((read<TasksReader, TaskRecord>(writer.finish({}), [&](std::size_t i, const TaskRecord& r) {
-                  EXPECT_EQ(r.task, in[i].task) << i;
-                  EXPECT_EQ(r.template_id, in[i].template_id) << i;
-                  EXPECT_EQ(r.attempt, in[i].attempt) << i;
-                  EXPECT_EQ(r.crashes, in[i].crashes) << i;
-              })),
+    EXPECT_EQ((read<TasksReader, TaskRecord>(writer.finish({}),
+                                             [&](std::size_t i, const TaskRecord& r) {
+                                                 EXPECT_EQ(r.task, in[i].task) << i;
+                                                 EXPECT_EQ(r.template_id, in[i].template_id) << i;
+                                                 EXPECT_EQ(r.attempt, in[i].attempt) << i;
+                                                 EXPECT_EQ(r.crashes, in[i].crashes) << i;
+                                             })),
               in.size());
 }
 
@@ -193,22 +207,24 @@ TEST(Tasks, ExtrasCarryDependencyBodiesOfEveryForm) {
     writer.add(record);
     const base::Message message = writer.finish({});
     EXPECT_EQ(message.payloads.size(), 4U);
-    EXPECT_EQ((read<TasksReader, TaskRecord>(message, [&](std::size_t i, const TaskRecord& r) {
-                  if (i == 1) {
-                      EXPECT_TRUE(r.dependencies.empty());
-                      EXPECT_EQ(r.extras, nullptr);
-                      return;
-                  }
-                  ASSERT_EQ(r.dependencies.size(), 3U);
-                  EXPECT_EQ(base::text_of(r.dependencies[0].body.body.view), "zero");
-                  EXPECT_EQ(r.dependencies[1].argument, 1U);
-                  EXPECT_EQ(r.dependencies[1].body.body.blob.data(), large.data());
-                  EXPECT_EQ(r.dependencies[2].body.transfer, 4U);
-                  EXPECT_EQ(r.dependencies[2].body.size, 9'000'000U);
-                  ASSERT_NE(r.extras, nullptr);
-                  EXPECT_EQ(r.extras->deadline, i == 0 ? 5 : 0);
-                  EXPECT_EQ(r.extras->parent, i == 0 ? (base::TaskId{1, 2}) : base::TaskId{});
-              })),
+    EXPECT_EQ((read<TasksReader, TaskRecord>(
+                  message,
+                  [&](std::size_t i, const TaskRecord& r) {
+                      if (i == 1) {
+                          EXPECT_TRUE(r.dependencies.empty());
+                          EXPECT_EQ(r.extras, nullptr);
+                          return;
+                      }
+                      ASSERT_EQ(r.dependencies.size(), 3U);
+                      EXPECT_EQ(base::text_of(r.dependencies[0].body.body.view), "zero");
+                      EXPECT_EQ(r.dependencies[1].argument, 1U);
+                      EXPECT_EQ(r.dependencies[1].body.body.blob.data(), large.data());
+                      EXPECT_EQ(r.dependencies[2].body.transfer, 4U);
+                      EXPECT_EQ(r.dependencies[2].body.size, 9'000'000U);
+                      ASSERT_NE(r.extras, nullptr);
+                      EXPECT_EQ(r.extras->deadline, i == 0 ? 5 : 0);
+                      EXPECT_EQ(r.extras->parent, i == 0 ? (base::TaskId{1, 2}) : base::TaskId{});
+                  })),
               3U);
 }
 
@@ -225,11 +241,13 @@ TEST(Tasks, ARecordWithAllItsDependenciesFitsOneMessage) {
     EXPECT_FALSE(writer.fits(record));
     const base::Message message = writer.finish({});
     EXPECT_EQ(message.payloads.size(), kMessageFramesMax - 1);
-    EXPECT_EQ((read<TasksReader, TaskRecord>(message, [&](std::size_t, const TaskRecord& r) {
-                  ASSERT_EQ(r.dependencies.size(), kDependenciesMax);
-                  for (const auto& dependency : r.dependencies)
-                      EXPECT_EQ(dependency.body.size, kDependencyFrameMax);
-              })),
+    EXPECT_EQ((read<TasksReader, TaskRecord>(message,
+                                             [&](std::size_t, const TaskRecord& r) {
+                                                 ASSERT_EQ(r.dependencies.size(), kDependenciesMax);
+                                                 for (const auto& dependency : r.dependencies)
+                                                     EXPECT_EQ(dependency.body.size,
+                                                               kDependencyFrameMax);
+                                             })),
               1U);
 }
 
@@ -244,11 +262,13 @@ TEST(Results, RecordsKeepRefOutcomeAndBody) {
     Cursor cursor;
     ASSERT_EQ(decode_header(message, header, cursor), Code::None);
     EXPECT_EQ((ResultsReader{cursor, message}.busy_ns()), 42U);
-    EXPECT_EQ((read<ResultsReader, ResultRecord>(message, [](std::size_t i, const ResultRecord& r) {
-                  EXPECT_EQ(r.ref, i == 0 ? 1U : UINT64_MAX);
-                  EXPECT_EQ(r.outcome, i == 0 ? Outcome::Succeeded : Outcome::Dead);
-                  EXPECT_EQ(base::text_of(r.body.body.view), i == 0 ? "value" : "error");
-              })),
+    EXPECT_EQ((read<ResultsReader, ResultRecord>(
+                  message,
+                  [](std::size_t i, const ResultRecord& r) {
+                      EXPECT_EQ(r.ref, i == 0 ? 1U : UINT64_MAX);
+                      EXPECT_EQ(r.outcome, i == 0 ? Outcome::Succeeded : Outcome::Dead);
+                      EXPECT_EQ(base::text_of(r.body.body.view), i == 0 ? "value" : "error");
+                  })),
               2U);
     EXPECT_EQ((read<ResultsReader, ResultRecord>(writer.finish({}), [](auto, const auto&) {})), 0U)
         << "an empty batch is a sound frame, and busy time does not leak into it";
@@ -268,24 +288,30 @@ std::size_t fill(Writer& writer, Fits fits, Add add) {
 }
 
 TEST(BatchLimits, FitsStopsBeforeEveryLimit) {
-    const std::vector<std::size_t> sizes = {0, 32, 1000, kInlineBodyMax - 1, kInlineBodyMax, 100'000, kBodyFrameMax};
+    const std::vector<std::size_t> sizes = {
+        0, 32, 1000, kInlineBodyMax - 1, kInlineBodyMax, 100'000, kBodyFrameMax};
     for (const std::size_t size : sizes) {
         const base::Blob blob = base::Blob::allocate(size);
         const BodyRef body = BodyRef::of(blob);
         ResultsWriter results;
         const std::size_t many = fill<ResultsReader, ResultRecord>(
-            results, [&](std::size_t) { return results.fits(body); },
+            results,
+            [&](std::size_t) { return results.fits(body); },
             [&](std::size_t i) { results.add(UINT64_MAX - i, Outcome::Failed, body); });
         EXPECT_GE(many, 1U);
         SubmitWriter submits;
         SubmitRecord record{0, 1, false, body, nullptr};
         fill<SubmitReader, SubmitRecord>(
-            submits, [&](std::size_t i) { return record.seq = UINT64_MAX / 2 + 2 * i, submits.fits(record); },
+            submits,
+            [&](std::size_t i) {
+                return record.seq = UINT64_MAX / 2 + 2 * i, submits.fits(record);
+            },
             [&](std::size_t) { submits.add(record); });
     }
     ResultsWriter writer;
     EXPECT_EQ((fill<ResultsReader, ResultRecord>(
-                  writer, [&](std::size_t) { return writer.fits(small("")); },
+                  writer,
+                  [&](std::size_t) { return writer.fits(small("")); },
                   [&](std::size_t i) { writer.add(i, Outcome::Succeeded, small("")); })),
               kRecordsMax);
 }
@@ -296,7 +322,8 @@ TEST(BatchLimits, FitsCountsElementsOfExtras) {
     SubmitWriter submits;
     SubmitRecord record{0, 1, false, small("x"), &extras};
     const std::size_t added = fill<SubmitReader, SubmitRecord>(
-        submits, [&](std::size_t i) { return record.seq = i, submits.fits(record); },
+        submits,
+        [&](std::size_t i) { return record.seq = i, submits.fits(record); },
         [&](std::size_t) { submits.add(record); });
     EXPECT_GT(added, 50U);
     EXPECT_LT(added, kElementsMax / (2 * kDependenciesMax));
@@ -327,7 +354,8 @@ TEST(BatchCost, NothingIsAllocatedPerRecord) {
     batch();  // The buffer grows once.
     const std::size_t before = test::allocations();
     const base::Message message = batch();
-    EXPECT_EQ(test::allocations(), before) << "a message's Blob is its one allocation, and it is a malloc";
+    EXPECT_EQ(test::allocations(), before)
+        << "a message's Blob is its one allocation, and it is a malloc";
     EXPECT_EQ((read<SubmitReader, SubmitRecord>(message, [](auto, const auto&) {})), kBatchTarget);
     EXPECT_EQ(test::allocations(), before);
 }

@@ -77,21 +77,25 @@ TEST(PackedError, CanBePeekedAtInEveryFormOfABody) {
 TEST(PackedError, WhatIsNoneIsTold) {
     Code code = Code::Busy;
     bool no_retry = true;
-    for (const char* hex : {"", "c0", "90", "91 01", "92 01 01", "dd ff ff ff ff", "92 cf 0000000000010000 c2"}) {
+    for (const char* hex :
+         {"", "c0", "90", "91 01", "92 01 01", "dd ff ff ff ff", "92 cf 0000000000010000 c2"}) {
         const std::string bytes = test::from_hex(hex);
         EXPECT_FALSE(unpack_error(base::bytes_of(bytes)).ok()) << hex;
         EXPECT_FALSE(peek_error(base::Body::of(base::bytes_of(bytes)), code, no_retry)) << hex;
     }
     EXPECT_EQ(code, Code::Busy);
     EXPECT_TRUE(no_retry);
-    EXPECT_FALSE(peek_error(base::Body::of(std::make_shared<const std::vector<base::Blob>>()), code, no_retry));
+    EXPECT_FALSE(peek_error(
+        base::Body::of(std::make_shared<const std::vector<base::Blob>>()), code, no_retry));
     const std::string two = test::from_hex("92 cc c8 c2");
     const auto least = unpack_error(base::bytes_of(two));
     ASSERT_TRUE(least.ok()) << "an older peer's error";
     EXPECT_EQ(least.value().code, Code::TaskThrew);
     const std::string trailing = two + "x";
     ASSERT_FALSE(unpack_error(base::bytes_of(trailing)).ok());
-    EXPECT_NE(unpack_error(base::bytes_of(trailing)).failure().text.find("decode_trailing at byte 4"), std::string::npos);
+    EXPECT_NE(
+        unpack_error(base::bytes_of(trailing)).failure().text.find("decode_trailing at byte 4"),
+        std::string::npos);
 }
 
 }  // namespace

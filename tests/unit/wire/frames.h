@@ -46,7 +46,10 @@ inline base::Message frame(Kind kind, std::string_view body, std::size_t payload
 }
 
 /// Number 1, ack 0, floor 0 and `fields` fields, whose bytes are given.
-inline base::Message numbered(Kind kind, std::uint8_t fields, std::string_view bytes, std::size_t payloads = 0) {
+inline base::Message numbered(Kind kind,
+                              std::uint8_t fields,
+                              std::string_view bytes,
+                              std::size_t payloads = 0) {
     std::string body;
     body.push_back(static_cast<char>(0x90 | (3 + fields)));
     body.append({1, 0, 0});

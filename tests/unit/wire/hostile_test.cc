@@ -40,7 +40,8 @@ TEST(Hostile, ForeignTextIsProtoMagic) {
 }
 
 TEST(Hostile, AnotherMajorIsProtoVersion) {
-    EXPECT_EQ(header_code({blob_of(std::string{"FM\x02\x01\x93\0\0\0", 8}), {}}), Code::ProtoVersion);
+    EXPECT_EQ(header_code({blob_of(std::string{"FM\x02\x01\x93\0\0\0", 8}), {}}),
+              Code::ProtoVersion);
 }
 
 TEST(Hostile, AnUnknownKindIsProtoKind) {
@@ -53,8 +54,9 @@ TEST(Hostile, AnUnknownKindIsProtoKind) {
 }
 
 TEST(Hostile, EveryTruncationIsRefusedAndNamesItsPlace) {
-    const base::Message whole = encode({Kind::Template, 1, 2, 3},
-                                       TemplateDef{1, "a.b", "(i32)", "gpu", -7, 1, 2, 3, 4, 5, true, false});
+    const base::Message whole =
+        encode({Kind::Template, 1, 2, 3},
+               TemplateDef{1, "a.b", "(i32)", "gpu", -7, 1, 2, 3, 4, 5, true, false});
     for (std::size_t size = kPrefixSize; size < whole.control.size(); ++size) {
         const base::Message cut{blob_of(base::text_of(whole.control.view().first(size))), {}};
         Header header{};
@@ -70,7 +72,8 @@ TEST(Hostile, EveryTruncationIsRefusedAndNamesItsPlace) {
 
 TEST(Hostile, TrailingBytesAreDecodeTrailing) {
     EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 02"))), Code::None);
-    EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 02 03"))), Code::DecodeTrailing);
+    EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 02 03"))),
+              Code::DecodeTrailing);
 }
 
 TEST(Hostile, ArrayBombsAllocateNothing) {
@@ -87,18 +90,20 @@ TEST(Hostile, ArrayBombsAllocateNothing) {
         Held held;
         Credit credit;
         const std::size_t before = test::allocations();
-        const Code code = bomb.control.view()[3] == std::byte{static_cast<std::uint8_t>(Kind::Held)}
-                              ? decode_message(bomb, header, held)
-                          : bomb.control.view()[3] == std::byte{static_cast<std::uint8_t>(Kind::Credit)}
-                              ? decode_message(bomb, header, credit)
-                              : decode_message(bomb, header, accepted);
+        const Code code =
+            bomb.control.view()[3] == std::byte{static_cast<std::uint8_t>(Kind::Held)}
+                ? decode_message(bomb, header, held)
+            : bomb.control.view()[3] == std::byte{static_cast<std::uint8_t>(Kind::Credit)}
+                ? decode_message(bomb, header, credit)
+                : decode_message(bomb, header, accepted);
         EXPECT_EQ(test::allocations(), before);
         EXPECT_EQ(code, Code::LimitElements);
     }
 }
 
 TEST(Hostile, BatchBombsAllocateNothing) {
-    const base::Message tasks = numbered(Kind::Tasks, 1, from_hex("97 01 02 03 01 00 00 dd ff ff ff ff"));
+    const base::Message tasks =
+        numbered(Kind::Tasks, 1, from_hex("97 01 02 03 01 00 00 dd ff ff ff ff"));
     const base::Message submit = numbered(Kind::Submit, 1, from_hex("94 01 01 00 dd ff ff ff ff"));
     const base::Message results = numbered(Kind::Results, 2, from_hex("00 dd ff ff ff ff"));
     const base::Message dependencies =
@@ -114,17 +119,20 @@ TEST(Hostile, BatchBombsAllocateNothing) {
 TEST(Hostile, AClaimedLengthIsNotBelieved) {
     // bin32 and str32 that claim 4 GiB, and a list that claims more items than there are bytes.
     static_cast<void>(test::take_largest_allocation());
-    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("94 01 01 00 91 c6 ff ff ff ff"))),
+    EXPECT_EQ(test::read_code<SubmitReader>(
+                  numbered(Kind::Submit, 1, from_hex("94 01 01 00 91 c6 ff ff ff ff"))),
               Code::Decode);
     EXPECT_EQ(code_of<Bye>(numbered(Kind::Bye, 1, from_hex("db ff ff ff ff"))), Code::LimitText);
     EXPECT_EQ(code_of<Bye>(numbered(Kind::Bye, 1, from_hex("db 00 00 10 00"))), Code::Decode);
-    EXPECT_EQ(code_of<Started>(numbered(Kind::Started, 1, from_hex("dc 3f 00 01 02"))), Code::Decode);
+    EXPECT_EQ(code_of<Started>(numbered(Kind::Started, 1, from_hex("dc 3f 00 01 02"))),
+              Code::Decode);
     EXPECT_LT(test::take_largest_allocation(), 1024U);
 }
 
 TEST(Hostile, DepthIsLimited) {
     const auto nested = [](std::size_t arrays) {
-        return numbered(Kind::Credit, 3, from_hex("01 02") + std::string(arrays, '\x91') + from_hex("c0"));
+        return numbered(
+            Kind::Credit, 3, from_hex("01 02") + std::string(arrays, '\x91') + from_hex("c0"));
     };
     EXPECT_EQ(code_of<Credit>(nested(kDepthMax - 1)), Code::None);
     EXPECT_EQ(code_of<Credit>(nested(kDepthMax)), Code::LimitDepth);
@@ -132,9 +140,13 @@ TEST(Hostile, DepthIsLimited) {
 }
 
 TEST(Hostile, ExtensionsAndMapsAreBadType) {
-    for (const char* value : {"d4 01 00", "d6 ff 00 00 00 00", "c7 01 05 00", "80", "81 01 02", "de 00 00", "c1"}) {
-        EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01") + from_hex(value))), Code::BadType) << value;
-        EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 3, from_hex("01 02") + from_hex(value))), Code::BadType)
+    for (const char* value :
+         {"d4 01 00", "d6 ff 00 00 00 00", "c7 01 05 00", "80", "81 01 02", "de 00 00", "c1"}) {
+        EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01") + from_hex(value))),
+                  Code::BadType)
+            << value;
+        EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 3, from_hex("01 02") + from_hex(value))),
+                  Code::BadType)
             << value << " in the tail";
     }
 }
@@ -142,21 +154,28 @@ TEST(Hostile, ExtensionsAndMapsAreBadType) {
 TEST(Hostile, WrongTypesAreBadType) {
     EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 ff"))), Code::BadType);
     EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 a1 31"))), Code::BadType);
-    EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 cb 3ff0000000000000"))), Code::BadType);
-    EXPECT_EQ(code_of<CancelLease>(numbered(Kind::CancelLease, 2, from_hex("01 01"))), Code::BadType);
+    EXPECT_EQ(code_of<Credit>(numbered(Kind::Credit, 2, from_hex("01 cb 3ff0000000000000"))),
+              Code::BadType);
+    EXPECT_EQ(code_of<CancelLease>(numbered(Kind::CancelLease, 2, from_hex("01 01"))),
+              Code::BadType);
     EXPECT_EQ(header_code(frame(Kind::Credit, from_hex("95 a1 31 00 00 01 02"))), Code::BadType);
     EXPECT_EQ(header_code(frame(Kind::Credit, from_hex("01"))), Code::BadType);
 }
 
 TEST(Hostile, NumbersOutOfRangeAreNeverClamped) {
     // A slot of 2^32, a role of 0 and of 5, a state of 3, a priority of 2^31.
-    EXPECT_EQ(code_of<TemplateDef>(numbered(Kind::Template, 2, from_hex("cf 0000000100000000 a1 61"))),
+    EXPECT_EQ(
+        code_of<TemplateDef>(numbered(Kind::Template, 2, from_hex("cf 0000000100000000 a1 61"))),
+        Code::InvalidRange);
+    EXPECT_EQ(
+        code_of<TemplateDef>(numbered(Kind::Template, 5, from_hex("01 a1 61 a0 a0 ce 80000000"))),
+        Code::InvalidRange);
+    EXPECT_EQ(code_of<Hello>(numbered(Kind::Hello, 7, from_hex("00 00 01 02 03 04 05"))),
               Code::InvalidRange);
-    EXPECT_EQ(code_of<TemplateDef>(numbered(Kind::Template, 5, from_hex("01 a1 61 a0 a0 ce 80000000"))),
+    EXPECT_EQ(code_of<Hello>(numbered(Kind::Hello, 7, from_hex("00 05 01 02 03 04 05"))),
               Code::InvalidRange);
-    EXPECT_EQ(code_of<Hello>(numbered(Kind::Hello, 7, from_hex("00 00 01 02 03 04 05"))), Code::InvalidRange);
-    EXPECT_EQ(code_of<Hello>(numbered(Kind::Hello, 7, from_hex("00 05 01 02 03 04 05"))), Code::InvalidRange);
-    EXPECT_EQ(code_of<Held>(numbered(Kind::Held, 1, from_hex("91 96 01 02 03 01 00 03"))), Code::InvalidRange);
+    EXPECT_EQ(code_of<Held>(numbered(Kind::Held, 1, from_hex("91 96 01 02 03 01 00 03"))),
+              Code::InvalidRange);
 }
 
 TEST(Hostile, ADeadlineOutOfRangeIsRefused) {
@@ -171,7 +190,8 @@ TEST(Hostile, ADeadlineOutOfRangeIsRefused) {
 }
 
 TEST(Hostile, NamesThatAreNoneAreInvalidName) {
-    for (const std::string name : {"", ".", "..", "../x", "a b", "a\n", "a\x1b[31m", "\xff", "ä", "@", "@zz+1", "a/b"}) {
+    for (const std::string name :
+         {"", ".", "..", "../x", "a b", "a\n", "a\x1b[31m", "\xff", "ä", "@", "@zz+1", "a/b"}) {
         TemplateDef named;
         named.name = name;
         const base::Message message = encode({Kind::Template, 1, 0, 0}, named);
@@ -222,7 +242,8 @@ TEST(Hostile, PayloadsWhereNoneBelongAreProtoParts) {
 
 TEST(Hostile, PayloadsMustBeNamedOnceAndInOrder) {
     const auto results = [](const char* records, std::size_t payloads) {
-        return test::read_code<ResultsReader>(numbered(Kind::Results, 2, from_hex("00") + from_hex(records), payloads));
+        return test::read_code<ResultsReader>(
+            numbered(Kind::Results, 2, from_hex("00") + from_hex(records), payloads));
     };
     EXPECT_EQ(results("96 01 00 00 02 00 01", 2), Code::None);
     EXPECT_EQ(results("96 01 00 01 02 00 00", 2), Code::ProtoParts);
@@ -233,8 +254,10 @@ TEST(Hostile, PayloadsMustBeNamedOnceAndInOrder) {
 }
 
 TEST(Hostile, AFrameThatIsWrongAtItsEndHandsOutNothing) {
-    const base::Message good = numbered(Kind::Results, 2, from_hex("00 96 01 00 c4 01 61 02 00 c4 01 62"));
-    const base::Message bad = numbered(Kind::Results, 2, from_hex("00 96 01 00 c4 01 61 02 09 c4 01 62"));
+    const base::Message good =
+        numbered(Kind::Results, 2, from_hex("00 96 01 00 c4 01 61 02 00 c4 01 62"));
+    const base::Message bad =
+        numbered(Kind::Results, 2, from_hex("00 96 01 00 c4 01 61 02 09 c4 01 62"));
     Header header{};
     Cursor cursor;
     ResultRecord record;
@@ -250,27 +273,36 @@ TEST(Hostile, AFrameThatIsWrongAtItsEndHandsOutNothing) {
 }
 
 TEST(Hostile, TaskNumbersMustNotRunOver) {
-    EXPECT_EQ(test::read_code<SubmitReader>(
-                  numbered(Kind::Submit, 1, from_hex("94 01 cf ffffffffffffffff 00 92 c4 00 c4 00"))),
+    EXPECT_EQ(test::read_code<SubmitReader>(numbered(
+                  Kind::Submit, 1, from_hex("94 01 cf ffffffffffffffff 00 92 c4 00 c4 00"))),
               Code::InvalidRange);
-    EXPECT_EQ(test::read_code<TasksReader>(numbered(
-                  Kind::Tasks, 1, from_hex("97 01 02 cf ffffffffffffffff 01 00 00 94 01 c4 00 02 c4 00"))),
+    EXPECT_EQ(test::read_code<TasksReader>(
+                  numbered(Kind::Tasks,
+                           1,
+                           from_hex("97 01 02 cf ffffffffffffffff 01 00 00 94 01 c4 00 02 c4 00"))),
               Code::InvalidRange);
 }
 
 TEST(Hostile, GroupsThatHoldNothingOrHalfARecordAreRefused) {
-    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("94 01 01 00 90"))), Code::Decode);
-    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("93 01 01 00"))), Code::Decode);
-    EXPECT_EQ(test::read_code<TasksReader>(numbered(Kind::Tasks, 1, from_hex("97 01 02 03 01 00 00 93 01 c4 00 02"))),
+    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("94 01 01 00 90"))),
               Code::Decode);
-    EXPECT_EQ(test::read_code<ResultsReader>(numbered(Kind::Results, 2, from_hex("00 92 01 00"))), Code::Decode);
-    EXPECT_EQ(test::read_code<ResultsReader>(numbered(Kind::Results, 1, from_hex("00"))), Code::Decode);
+    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("93 01 01 00"))),
+              Code::Decode);
+    EXPECT_EQ(test::read_code<TasksReader>(
+                  numbered(Kind::Tasks, 1, from_hex("97 01 02 03 01 00 00 93 01 c4 00 02"))),
+              Code::Decode);
+    EXPECT_EQ(test::read_code<ResultsReader>(numbered(Kind::Results, 2, from_hex("00 92 01 00"))),
+              Code::Decode);
+    EXPECT_EQ(test::read_code<ResultsReader>(numbered(Kind::Results, 1, from_hex("00"))),
+              Code::Decode);
 }
 
 TEST(Hostile, ExtrasBelongToGroupsOfOne) {
-    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("95 01 01 00 92 c4 00 c4 00 90"))),
+    EXPECT_EQ(test::read_code<SubmitReader>(
+                  numbered(Kind::Submit, 1, from_hex("95 01 01 00 92 c4 00 c4 00 90"))),
               Code::InvalidRange);
-    EXPECT_EQ(test::read_code<SubmitReader>(numbered(Kind::Submit, 1, from_hex("95 01 01 00 92 c4 00 c4 00 c0"))),
+    EXPECT_EQ(test::read_code<SubmitReader>(
+                  numbered(Kind::Submit, 1, from_hex("95 01 01 00 92 c4 00 c4 00 c0"))),
               Code::None)
         << "nil stands for none";
 }
@@ -290,7 +322,8 @@ TEST(Hostile, MoreRecordsThanAMessageMayHoldAreLimitElements) {
 
 TEST(Hostile, TransfersAreNamedSoundly) {
     const auto body = [](const char* pair) {
-        return test::read_code<ResultsReader>(numbered(Kind::Results, 2, from_hex("00 93 01 00") + from_hex(pair)));
+        return test::read_code<ResultsReader>(
+            numbered(Kind::Results, 2, from_hex("00 93 01 00") + from_hex(pair)));
     };
     EXPECT_EQ(body("92 01 ce 00200000"), Code::None);
     EXPECT_EQ(body("92 00 ce 00200000"), Code::UnknownTransfer);

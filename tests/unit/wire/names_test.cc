@@ -10,7 +10,8 @@ namespace forkmill::wire {
 namespace {
 
 TEST(Names, TaskNamesAreOfFewCharacters) {
-    for (const char* name : {"a", "thumb.resize", "A-z_0.9", "...x"}) EXPECT_TRUE(valid_task_name(name)) << name;
+    for (const char* name : {"a", "thumb.resize", "A-z_0.9", "...x"})
+        EXPECT_TRUE(valid_task_name(name)) << name;
     for (const char* name : {"", ".", "..", "a b", "a/b", "a\n", "é", "a:b", "+a"})
         EXPECT_FALSE(valid_task_name(name)) << name;
     EXPECT_TRUE(valid_task_name(std::string(kTaskNameMax, 'x')));
@@ -23,7 +24,15 @@ TEST(Names, BareFunctionsAreBuildAndOffset) {
         EXPECT_TRUE(valid_task_name(name)) << name;
         EXPECT_FALSE(valid_offer_name(name)) << name;
     }
-    for (const char* name : {"@", "@0af", "@0af+", "@+1", "@0AF+1", "@0af+1:", "@0af+1:0af", "@0af+1:0af+1:", "@0af+1 "})
+    for (const char* name : {"@",
+                             "@0af",
+                             "@0af+",
+                             "@+1",
+                             "@0AF+1",
+                             "@0af+1:",
+                             "@0af+1:0af",
+                             "@0af+1:0af+1:",
+                             "@0af+1 "})
         EXPECT_FALSE(valid_task_name(name)) << name;
     EXPECT_TRUE(valid_offer_name("@0af"));
     EXPECT_TRUE(valid_offer_name("thumb.resize"));
@@ -42,12 +51,23 @@ TEST(Names, QueuesAndKeysHaveLimits) {
 }
 
 TEST(Names, Utf8IsJudgedStrictly) {
-    for (const char* text : {"", "abc", "ä", "€", "😀", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"}) EXPECT_TRUE(valid_utf8(text)) << text;
-    for (const char* text : {"\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xe0\x80\x80", "\xed\xa0\x80", "\xe2\x82", "\xf0\x80\x80\x80",
-                             "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "\xff"})
+    for (const char* text : {"", "abc", "ä", "€", "😀", "\xed\x9f\xbf", "\xf4\x8f\xbf\xbf"})
+        EXPECT_TRUE(valid_utf8(text)) << text;
+    for (const char* text : {"\x80",
+                             "\xc0\x80",
+                             "\xc1\xbf",
+                             "\xc3",
+                             "\xe0\x80\x80",
+                             "\xed\xa0\x80",
+                             "\xe2\x82",
+                             "\xf0\x80\x80\x80",
+                             "\xf4\x90\x80\x80",
+                             "\xf5\x80\x80\x80",
+                             "\xff"})
         EXPECT_FALSE(valid_utf8(text)) << escape_for_log(text);
     EXPECT_TRUE(clean_text("a b ä"));
-    for (const char* text : {"\n", "\t", "\x1b[0m", "\x7f", "\xc2\x9b"}) EXPECT_FALSE(clean_text(text));
+    for (const char* text : {"\n", "\t", "\x1b[0m", "\x7f", "\xc2\x9b"})
+        EXPECT_FALSE(clean_text(text));
 }
 
 TEST(Names, TextsAreCutBetweenCharacters) {
@@ -56,7 +76,8 @@ TEST(Names, TextsAreCutBetweenCharacters) {
     EXPECT_EQ(cut_text("aäb", 2), "a");
     EXPECT_EQ(cut_text("😀😀", 7), "😀");
     EXPECT_EQ(cut_text("😀", 0), "");
-    EXPECT_EQ(cut_text("\x80\x80\x80\x80\x80\x80", 4), "\x80\x80\x80\x80") << "no UTF-8: cut anywhere";
+    EXPECT_EQ(cut_text("\x80\x80\x80\x80\x80\x80", 4), "\x80\x80\x80\x80")
+        << "no UTF-8: cut anywhere";
 }
 
 TEST(Names, LogsShowEveryByteOfAStranger) {

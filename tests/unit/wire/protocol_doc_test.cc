@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// docs/protocol.md against the code: every kind, code, field and limit it names, every example it shows.
+// docs/protocol.md against the code: every kind, code, field and limit it names, every example it
+// shows.
 #include <gtest/gtest.h>
 
 #include <fstream>
@@ -29,7 +30,9 @@ TEST(ProtocolDoc, NamesEveryKindWithItsNumber) {
     for (int number = 0; number <= 0xff; ++number) {
         const std::string name{name_of(static_cast<Kind>(number))};
         if (name == "unknown") continue;
-        EXPECT_NE(protocol().find("| " + name + " | " + std::to_string(number) + " |"), std::string::npos) << name;
+        EXPECT_NE(protocol().find("| " + name + " | " + std::to_string(number) + " |"),
+                  std::string::npos)
+            << name;
     }
 }
 
@@ -38,8 +41,8 @@ TEST(ProtocolDoc, HasARowForEveryCode) {
         const CodeInfo& info = info_of(static_cast<Code>(number));
         if (info.code == Code::None && number != 0) continue;
         const std::string ran = info.ran == Ran::No ? "no" : info.ran == Ran::Yes ? "yes" : "maybe";
-        const std::string row = "| " + std::to_string(number) + " | " + std::string{info.name} + " | " + ran + " | " +
-                                (info.retryable ? "yes" : "no") + " |";
+        const std::string row = "| " + std::to_string(number) + " | " + std::string{info.name} +
+                                " | " + ran + " | " + (info.retryable ? "yes" : "no") + " |";
         EXPECT_NE(protocol().find(row), std::string::npos) << row;
     }
 }
@@ -53,13 +56,16 @@ TEST(ProtocolDoc, NamesNothingThatTheHeadersDoNotDeclare) {
         text = text.substr(0, text.find("};"));
         text = std::regex_replace(text, std::regex{"//[^\n]*"}, "");
         const std::regex word{"[A-Z][A-Za-z]*"};
-        return std::distance(std::sregex_iterator{text.begin(), text.end(), word}, std::sregex_iterator{});
+        return std::distance(std::sregex_iterator{text.begin(), text.end(), word},
+                             std::sregex_iterator{});
     };
     std::ptrdiff_t kinds = 0;
-    for (int number = 0; number <= 0xff; ++number) kinds += name_of(static_cast<Kind>(number)) != "unknown";
+    for (int number = 0; number <= 0xff; ++number)
+        kinds += name_of(static_cast<Kind>(number)) != "unknown";
     EXPECT_EQ(enumerators("core/wire/messages.h", "enum class Kind"), kinds);
     std::ptrdiff_t codes = 1;
-    for (int number = 1; number <= 0xffff; ++number) codes += info_of(static_cast<Code>(number)).code != Code::None;
+    for (int number = 1; number <= 0xffff; ++number)
+        codes += info_of(static_cast<Code>(number)).code != Code::None;
     EXPECT_EQ(enumerators("core/wire/codes.h", "enum class Code"), codes);
 }
 
@@ -67,7 +73,8 @@ TEST(ProtocolDoc, NamesNothingThatTheHeadersDoNotDeclare) {
 std::map<std::string, std::string> examples() {
     std::map<std::string, std::string> found;
     const std::string open = "```hex ";
-    for (std::size_t at = protocol().find(open); at != std::string::npos; at = protocol().find(open, at + 1)) {
+    for (std::size_t at = protocol().find(open); at != std::string::npos;
+         at = protocol().find(open, at + 1)) {
         const std::size_t line = protocol().find('\n', at);
         const std::size_t end = protocol().find("```", line);
         found[protocol().substr(at + open.size(), line - at - open.size())] =
@@ -132,13 +139,21 @@ TEST(ProtocolDoc, QuotesTheLimits) {
         for (std::size_t at = text.size(); at > 3; at -= 3) text.insert(at - 3, ",");
         return text;
     };
-    for (const std::size_t limit : {kElementsMax, kRecordsMax, kTemplatesMax, kTextMax, kSignatureMax, kUntakenMax})
+    for (const std::size_t limit :
+         {kElementsMax, kRecordsMax, kTemplatesMax, kTextMax, kSignatureMax, kUntakenMax})
         EXPECT_NE(protocol().find(grouped(limit)), std::string::npos) << limit;
-    EXPECT_NE(protocol().find("| frames of a message, control included | " + std::to_string(kMessageFramesMax) + " |"),
+    EXPECT_NE(protocol().find("| frames of a message, control included | " +
+                              std::to_string(kMessageFramesMax) + " |"),
               std::string::npos);
-    EXPECT_NE(protocol().find("| nesting, the outermost array included | " + std::to_string(kDepthMax) + " |"), std::string::npos);
-    EXPECT_NE(protocol().find("| dependencies of a task | " + std::to_string(kDependenciesMax) + " |"), std::string::npos);
-    EXPECT_NE(protocol().find("| unacked frames, bytes | " + std::to_string(kUnackedFramesMax) + ", 4 MiB |"), std::string::npos);
+    EXPECT_NE(protocol().find("| nesting, the outermost array included | " +
+                              std::to_string(kDepthMax) + " |"),
+              std::string::npos);
+    EXPECT_NE(
+        protocol().find("| dependencies of a task | " + std::to_string(kDependenciesMax) + " |"),
+        std::string::npos);
+    EXPECT_NE(protocol().find("| unacked frames, bytes | " + std::to_string(kUnackedFramesMax) +
+                              ", 4 MiB |"),
+              std::string::npos);
 }
 
 }  // namespace

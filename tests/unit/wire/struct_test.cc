@@ -271,10 +271,12 @@ TEST(Struct, StampRewritesTheNumbersInPlace) {
 TEST(Struct, ANewerPeersTailIsIgnored) {
     // CREDIT with two known fields and three that a later minor might append.
     const std::string known = test::from_hex("0a 14");
-    const std::string tail = test::from_hex("93 01 a1 78 92 c0 c3  c4 02 ff ff  cb 3ff0000000000000");
+    const std::string tail =
+        test::from_hex("93 01 a1 78 92 c0 c3  c4 02 ff ff  cb 3ff0000000000000");
     Header header{};
     Credit credit;
-    ASSERT_EQ(decode_message(test::numbered(Kind::Credit, 5, known + tail), header, credit), Code::None);
+    ASSERT_EQ(decode_message(test::numbered(Kind::Credit, 5, known + tail), header, credit),
+              Code::None);
     EXPECT_EQ(credit.records, 10U);
     EXPECT_EQ(credit.bytes, 20U);
 }
@@ -293,7 +295,8 @@ TEST(Struct, AnOlderPeersMissingFieldsKeepTheirDefaults) {
 TEST(Struct, AMissingRequiredFieldIsRefused) {
     Header header{};
     Welcome welcome;
-    EXPECT_EQ(decode_message(test::numbered(Kind::Welcome, 3, test::from_hex("00 07 c2")), header, welcome),
+    EXPECT_EQ(decode_message(
+                  test::numbered(Kind::Welcome, 3, test::from_hex("00 07 c2")), header, welcome),
               Code::Decode);
 }
 
