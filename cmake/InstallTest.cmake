@@ -43,6 +43,15 @@ foreach(program forkmilld forkmill-worker forkmill)
     endif()
 endforeach()
 
+# The library shows its public interface and nothing else.
+file(GLOB_RECURSE library "${prefix}/*/libforkmill.so")
+run(COMMAND nm -DC --defined-only "${library}" OUTPUT symbols)
+string(REGEX MATCH "forkmill::(base|wire|net|session|supervisor|engine|broker)::[^\n]*" inside
+       "${symbols}")
+if(inside)
+    message(FATAL_ERROR "libforkmill.so exports ${inside}")
+endif()
+
 # By find_package: the whole of examples/, as a project of its own.
 run(COMMAND "${CMAKE_COMMAND}" -S "${SOURCE_DIR}/examples" -B "${work}/examples" -G Ninja
             "-DCMAKE_PREFIX_PATH=${prefix}" "-DCMAKE_CXX_COMPILER=${COMPILER}"
@@ -65,5 +74,8 @@ get_filename_component(lib_dir "${pc_dir}" DIRECTORY)
 run(COMMAND "${COMPILER}" "${SOURCE_DIR}/examples/hello.cc" -o "${work}/hello" ${flags} -pthread)
 run(COMMAND "${CMAKE_COMMAND}" -E env "LD_LIBRARY_PATH=${lib_dir}" "${work}/hello"
     OUTPUT by_pkg_config)
+if(by_cmake STREQUAL "" OR NOT by_cmake STREQUAL by_pkg_config)
+    message(FATAL_ERROR "hello says two things:\n${by_cmake}\n${by_pkg_config}")
+endif()
 message(STATUS "hello, by find_package:\n${by_cmake}hello, by pkg-config:\n${by_pkg_config}")
 file(REMOVE_RECURSE "${work}")
