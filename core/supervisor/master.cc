@@ -42,7 +42,7 @@ base::Status Master::Impl::prepare() {
     become_subreaper();
     std::uint64_t seed = spec_.seed;
     if (seed == 0) seed = static_cast<std::uint64_t>(base::wall_now());
-    relay_policy_.emplace(seed);
+    relay_policy_.emplace(spec_.relay.respawn, seed);
     for (const PoolSpec& pool : spec_.pools) {
         PoolRules rules;
         rules.workers = pool.workers;

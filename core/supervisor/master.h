@@ -23,6 +23,7 @@
 #include "core/base/result.h"
 #include "core/base/time.h"
 #include "core/supervisor/child_env.h"
+#include "core/supervisor/respawn_policy.h"
 #include "core/supervisor/slot.h"
 
 namespace forkmill::supervisor {
@@ -50,6 +51,7 @@ struct RelaySpec {
     std::string name = "router";
     CommandBuilder command;  ///< Raises the incarnation too, where there is one.
     SlotTimeouts timeouts;
+    RelayRule respawn;
 };
 
 struct MasterSpec {

@@ -177,7 +177,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     ending.in_task = !leases.empty();
     ending.tasks_done = owner.board.tasks_done(slot);
     if (!signaled) ending.exit_code = death.detail;
-    if (owner.slots.state(slot) == SlotState::Starting) owner.last_words = notice.text_view();
+    if (!owner.slots.was_ready(slot)) owner.last_words = notice.text_view();
     const bool never_came_up = !owner.slots.ever_ready();
     bury(owner.children[slot]);
     if (expected) owner.slots.on_leaving(slot, now, actions_);
@@ -193,8 +193,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
 
 void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
     listen_to_the_last(*relay_, now);
-    const bool was_up = relay_slot_.state() != SlotState::Starting;
-    const bool bad_config = !was_up && death.kind == ChildEvent::Kind::Exited &&
+    const bool bad_config = !std::exchange(relay_up_, false) && death.kind == ChildEvent::Kind::Exited &&
                             death.detail == kExitBadConfig;
     const base::Duration uptime = now - relay_->born;
     relay_slot_.step(SlotEvent::Died, now, spec_.relay.timeouts);

@@ -114,6 +114,7 @@ class Master::Impl {
     Slot relay_slot_;
     std::optional<RelayPolicy> relay_policy_;
     std::uint32_t relay_generation_ = 0;
+    bool relay_up_ = false;  ///< This one said Up.
     std::optional<Child> relay_;
     PoolSlots::Actions actions_;
 };

@@ -145,6 +145,7 @@ void Master::Impl::on_worker_notice(Child& child, const Notice& notice, base::Ti
 void Master::Impl::on_relay_notice(const Notice& notice, base::Time now) {
     if (notice.verb == Verb::Up) {
         relay_slot_.step(SlotEvent::Up, now, spec_.relay.timeouts);
+        relay_up_ = true;
         if (phase_ == Phase::Boot) phase_ = Phase::Running;
         return;
     }

@@ -85,6 +85,7 @@ class PoolSlots {
     SlotState state(std::uint32_t slot) const { return slots_[slot].life.state(); }
     std::uint32_t generation(std::uint32_t slot) const { return slots_[slot].generation; }
     std::int32_t pid(std::uint32_t slot) const { return slots_[slot].pid; }
+    bool was_ready(std::uint32_t slot) const { return slots_[slot].was_ready; }
     /// Why it is about to end, when that was somebody's will; else Unknown.
     Cause doom(std::uint32_t slot) const { return slots_[slot].doom; }
     /// No process is left, but for those that cannot be killed.

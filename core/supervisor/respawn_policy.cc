@@ -38,7 +38,8 @@ Verdict RespawnPolicy::on_death(std::uint32_t slot,
             return {Verdict::Kind::After, std::max(slots_[slot].next(), rule_.slow)};
     }
     // What a task did is settled by its crash limit (P6), not by starving its pool of workers.
-    if (ending.in_task || ending.tasks_done > 0 || ending.uptime >= rule_.min_uptime) {
+    const bool lived = ending.was_ready && ending.uptime >= rule_.min_uptime;
+    if (ending.in_task || ending.tasks_done > 0 || lived) {
         slots_[slot].reset();
         return {};
     }
@@ -130,13 +131,13 @@ base::Time RespawnPolicy::next_change(std::uint32_t starting, base::Time now) co
     return base::kNever;
 }
 
-RelayPolicy::RelayPolicy(std::uint64_t seed)
-    : backoff_({.first = std::chrono::milliseconds{100}, .max = std::chrono::seconds{5}}, seed) {}
+RelayPolicy::RelayPolicy(const RelayRule& rule, std::uint64_t seed)
+    : rule_(rule), backoff_(rule.delay, seed) {}
 
 base::Duration RelayPolicy::on_death(base::Duration uptime, base::Time now) {
     deaths_.push_back(now);
-    forget_before(deaths_, now - kWindow);
-    if (uptime >= kMinUptime) {
+    forget_before(deaths_, now - rule_.window);
+    if (uptime >= rule_.min_uptime) {
         backoff_.reset();
         first_ = true;
     }

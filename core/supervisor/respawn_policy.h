@@ -91,21 +91,26 @@ class RespawnPolicy {
     base::Time bucket_at_{};
 };
 
+struct RelayRule {
+    base::BackoffRule delay{.first = std::chrono::milliseconds{100},
+                            .max = std::chrono::seconds{5}};
+    base::Duration min_uptime = std::chrono::seconds{10};  ///< After a longer life: at once again.
+    base::Duration window = std::chrono::seconds{60};
+    std::uint32_t deaths_max = 10;                         ///< In the window; then it gives up.
+};
+
 /// The relay must run: it is started again at once, then with growing waits, until its deaths are
 /// so many that somebody above has to look (exit 70).
 class RelayPolicy {
   public:
-    explicit RelayPolicy(std::uint64_t seed);
+    RelayPolicy(const RelayRule& rule, std::uint64_t seed);
 
     /// The wait before the next start. Check gives_up() first.
     base::Duration on_death(base::Duration uptime, base::Time now);
-    bool gives_up() const { return deaths_.size() >= kDeathsMax; }
+    bool gives_up() const { return deaths_.size() >= rule_.deaths_max; }
 
   private:
-    static constexpr std::size_t kDeathsMax = 10;
-    static constexpr base::Duration kWindow = std::chrono::seconds{60};
-    static constexpr base::Duration kMinUptime = std::chrono::seconds{10};
-
+    RelayRule rule_;
     base::Backoff backoff_;
     std::deque<base::Time> deaths_;
     bool first_ = true;

@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/supervisor/pool_slots.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <vector>
+
+namespace forkmill::supervisor {
+namespace {
+
+using namespace std::chrono_literals;
+using Kind = PoolAction::Kind;
+using S = SlotState;
+
+/// A pool whose workers do what `on_launch` says, on a clock that jumps from event to event.
+class FakePool {
+  public:
+    explicit FakePool(std::uint32_t workers) : slots(rules(workers)) {}
+
+    static PoolRules rules(std::uint32_t workers) {
+        PoolRules out;
+        out.workers = workers;
+        out.seed = 42;
+        return out;
+    }
+
+    std::function<void(std::uint32_t slot)> on_launch = [](std::uint32_t) {};
+
+    void later(base::Duration delay, std::function<void()> what) {
+        agenda.emplace(now + delay, std::move(what));
+    }
+
+    void act() {
+        while (!actions.empty()) {
+            const PoolSlots::Actions todo = std::exchange(actions, {});
+            for (const PoolAction& action : todo) {
+                seen.push_back(action.kind);
+                if (action.kind != Kind::Launch) continue;
+                ++births;
+                slots.on_launched(action.slot, static_cast<std::int32_t>(100 + births));
+                on_launch(action.slot);
+            }
+        }
+    }
+
+    void run(base::Duration duration) {
+        const base::Time end = now + duration;
+        for (;;) {
+            slots.on_tick(now, actions);
+            act();
+            base::Time next = slots.next_deadline(now);
+            if (!agenda.empty()) next = std::min(next, agenda.begin()->first);
+            if (next > end) break;
+            ASSERT_LT(++turns, 100'000) << "the pool spins";
+            now = std::max(now, next);
+            while (!agenda.empty() && agenda.begin()->first <= now) {
+                const auto what = std::move(agenda.begin()->second);
+                agenda.erase(agenda.begin());
+                what();
+                act();
+            }
+        }
+        now = end;
+    }
+
+    void up(std::uint32_t slot) { slots.on_up(slot, now, actions); }
+    void die(std::uint32_t slot, Ending ending = {}) { slots.on_died(slot, ending, now, actions); }
+    int count(Kind kind) const { return static_cast<int>(std::count(seen.begin(), seen.end(), kind)); }
+
+    PoolSlots slots;
+    PoolSlots::Actions actions;
+    base::Time now{1000s};
+    int births = 0;
+    int turns = 0;
+    std::vector<Kind> seen;
+    std::multimap<base::Time, std::function<void()>> agenda;
+};
+
+/// A pool that is whole.
+FakePool ready_pool(std::uint32_t workers) {
+    FakePool pool{workers};
+    pool.on_launch = [&pool](std::uint32_t slot) { pool.up(slot); };
+    pool.run(1ms);
+    pool.on_launch = [](std::uint32_t) {};
+    return pool;
+}
+
+TEST(PoolSlots, StartsAllItsWorkersAtOnce) {
+    FakePool pool{5};
+    pool.run(1ms);
+    EXPECT_EQ(pool.births, 5);
+    EXPECT_EQ(pool.slots.count(S::Starting), 5U);
+}
+
+TEST(PoolSlots, CrashLoopInTheInitializerForksAtMostTwentyTimesAMinute) {
+    FakePool pool{4};
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(2ms, [&pool, slot] { pool.die(slot, {.exit_code = 1}); });
+    };
+    pool.run(60s);
+    EXPECT_GE(pool.births, 8) << "it must go on trying";
+    EXPECT_LE(pool.births, 20);
+    EXPECT_EQ(pool.count(Kind::BreakerOpened), 1);
+    EXPECT_EQ(pool.count(Kind::Broken), 1);
+}
+
+TEST(PoolSlots, CrashLoopAfterReadyForksAtMostTwentyTimesAMinute) {
+    FakePool pool{4};
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(2ms, [&pool, slot] { pool.up(slot); });
+        pool.later(1s, [&pool, slot] { pool.die(slot); });
+    };
+    pool.run(60s);
+    EXPECT_GE(pool.births, 8);
+    EXPECT_LE(pool.births, 20);
+}
+
+TEST(PoolSlots, ACuredPoolIsWholeWithinTwoSecondsOfItsProbe) {
+    FakePool pool{4};
+    bool cured = false;
+    base::Time first_up{};
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(2ms, [&pool, &cured, &first_up, slot] {
+            if (!cured) return pool.die(slot, {.exit_code = 1});
+            if (first_up == base::Time{}) first_up = pool.now;
+            pool.up(slot);
+        });
+    };
+    pool.run(5s);
+    ASSERT_EQ(pool.count(Kind::Broken), 1);
+    cured = true;
+    while (pool.slots.count(S::Ready) < 4) {
+        pool.run(10ms);
+        ASSERT_LT(pool.now, base::Time{1100s});
+    }
+    EXPECT_LE(pool.now - first_up, 2s);
+    EXPECT_EQ(pool.count(Kind::Mended), 1);
+    EXPECT_EQ(pool.count(Kind::BreakerClosed), 1);
+}
+
+TEST(PoolSlots, KillingAllWorkersAtOnceReplacesAllAtOnce) {
+    FakePool pool = ready_pool(20);
+    for (std::uint32_t slot = 0; slot < 20; ++slot) pool.die(slot);
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 40);
+    EXPECT_EQ(pool.slots.count(S::Starting), 20U);
+}
+
+TEST(PoolSlots, ALeavingWorkersReplacementStartsBeforeItIsGone) {
+    FakePool pool = ready_pool(4);
+    pool.slots.on_leaving(1, pool.now, pool.actions);
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 5);
+    EXPECT_EQ(pool.slots.count(S::Ready), 3U);
+    EXPECT_EQ(pool.slots.count(S::Draining), 1U);
+    EXPECT_EQ(pool.slots.doom(1), Cause::Recycle);
+    pool.die(1, {.exit_code = 0});
+    pool.run(1s);
+    EXPECT_EQ(pool.births, 5) << "it was replaced already";
+    EXPECT_EQ(pool.slots.state(1), S::Empty);
+}
+
+TEST(PoolSlots, AtMostATenthMoreThanWantedLiveWhileRecycling) {
+    FakePool pool = ready_pool(20);
+    for (std::uint32_t slot = 0; slot < 10; ++slot) pool.slots.on_leaving(slot, pool.now, pool.actions);
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 22);
+    for (std::uint32_t slot = 0; slot < 10; ++slot) pool.die(slot, {.exit_code = 0});
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 30);
+}
+
+TEST(PoolSlots, RecycledWorkersNeverCountAsCrashes) {
+    FakePool pool{3};
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.up(slot);
+        pool.later(100ms, [&pool, slot] {
+            pool.slots.on_leaving(slot, pool.now, pool.actions);
+            pool.die(slot, {.exit_code = 0});
+        });
+    };
+    pool.run(30s);
+    EXPECT_GT(pool.births, 700);
+    EXPECT_EQ(pool.count(Kind::BreakerOpened), 0);
+    EXPECT_EQ(pool.count(Kind::Waiting), 0);
+}
+
+TEST(PoolSlots, GenerationsOfASlotOnlyGrow) {
+    FakePool pool = ready_pool(1);
+    std::uint32_t last = pool.slots.generation(0);
+    for (int i = 0; i < 5; ++i) {
+        pool.die(0, {.tasks_done = 1});
+        pool.run(0s);
+        EXPECT_EQ(pool.slots.generation(0), last + 1);
+        last = pool.slots.generation(0);
+        pool.up(0);
+    }
+}
+
+TEST(PoolSlots, BadConfigFailsTheSlotForGood) {
+    FakePool pool{1};
+    pool.on_launch = [&](std::uint32_t slot) { pool.die(slot, {.exit_code = 78}); };
+    pool.run(3600s);
+    EXPECT_EQ(pool.births, 1);
+    EXPECT_EQ(pool.slots.state(0), S::Failed);
+    EXPECT_EQ(pool.count(Kind::Gone), 1);
+    EXPECT_EQ(pool.count(Kind::Broken), 1) << "all slots failed: nobody can run its tasks";
+}
+
+TEST(PoolSlots, ThreeFailedBirthsWithNoReadyWorkerBreakThePool) {
+    FakePool pool{1};
+    pool.on_launch = [&](std::uint32_t slot) { pool.die(slot, {.exit_code = 1}); };
+    while (pool.births < 2) pool.run(1ms);
+    EXPECT_FALSE(pool.slots.broken());
+    while (pool.births < 3) pool.run(1ms);
+    EXPECT_TRUE(pool.slots.broken());
+}
+
+TEST(PoolSlots, FailedBirthsBesideAReadyWorkerDoNotBreakThePool) {
+    FakePool pool{2};
+    pool.on_launch = [&](std::uint32_t slot) {
+        if (pool.births == 1) return pool.up(slot);
+        pool.later(1ms, [&pool, slot] { pool.die(slot, {.exit_code = 1}); });
+    };
+    pool.run(60s);
+    EXPECT_FALSE(pool.slots.broken());
+}
+
+TEST(PoolSlots, AWorkerThatNeverComesUpIsAbortedKilledAndCounted) {
+    FakePool pool{1};
+    pool.run(31s);
+    EXPECT_EQ(pool.count(Kind::Abort), 1);
+    EXPECT_EQ(pool.slots.doom(0), Cause::StartTimeout);
+    pool.run(2s);
+    EXPECT_EQ(pool.count(Kind::Kill), 1);
+    pool.die(0);
+    pool.run(0s);
+    EXPECT_EQ(pool.slots.state(0), S::Backoff);
+}
+
+TEST(PoolSlots, AnUnkillableWorkerBlocksNobody) {
+    FakePool pool = ready_pool(1);
+    pool.slots.kill(0, Cause::HardTimeout, pool.now, pool.actions);
+    pool.run(6s);
+    EXPECT_EQ(pool.count(Kind::Alarm), 1);
+    EXPECT_EQ(pool.slots.state(0), S::Unkillable);
+    EXPECT_EQ(pool.slots.count(S::Starting), 1U);
+    pool.slots.close(1s, pool.now, pool.actions);
+    pool.die(1);
+    EXPECT_TRUE(pool.slots.empty());
+}
+
+TEST(PoolSlots, AKillOrderBecomesTheDoomAndCostsNoWait) {
+    FakePool pool = ready_pool(1);
+    pool.slots.kill(0, Cause::HardTimeout, pool.now, pool.actions);
+    EXPECT_EQ(pool.slots.doom(0), Cause::HardTimeout);
+    pool.act();
+    EXPECT_EQ(pool.count(Kind::Kill), 1);
+    pool.die(0);
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 2);
+}
+
+TEST(PoolSlots, ASuspendedWorkerIsKilledAfterTheStopTimeout) {
+    FakePool pool = ready_pool(1);
+    pool.slots.on_paused(0, pool.now);
+    pool.run(9s);
+    EXPECT_EQ(pool.count(Kind::Kill), 0);
+    pool.run(1s);
+    EXPECT_EQ(pool.count(Kind::Kill), 1);
+    EXPECT_EQ(pool.slots.doom(0), Cause::Killed);
+}
+
+TEST(PoolSlots, ASuspendedWorkerThatResumesInTimeIsLeftAlone) {
+    FakePool pool = ready_pool(1);
+    pool.slots.on_paused(0, pool.now);
+    pool.run(9s);
+    pool.slots.on_resumed(0, pool.now);
+    pool.run(3600s);
+    EXPECT_EQ(pool.count(Kind::Kill), 0);
+    EXPECT_EQ(pool.births, 1);
+}
+
+TEST(PoolSlots, CloseDrainsThenTerminatesThenKillsWithinItsBounds) {
+    FakePool pool = ready_pool(2);
+    pool.slots.close(3s, pool.now, pool.actions);
+    pool.run(0s);
+    EXPECT_EQ(pool.count(Kind::TellDrain), 2);
+    pool.die(0, {.exit_code = 0});
+    pool.run(3s);
+    EXPECT_EQ(pool.count(Kind::Term), 1);
+    pool.run(5s);
+    EXPECT_EQ(pool.count(Kind::Kill), 1);
+    pool.die(1);
+    pool.run(60s);
+    EXPECT_TRUE(pool.slots.empty());
+    EXPECT_EQ(pool.births, 2) << "nothing starts once closed";
+}
+
+TEST(PoolSlots, CloseWithoutLimitWaitsForEver) {
+    FakePool pool = ready_pool(1);
+    pool.slots.close(base::Duration::max(), pool.now, pool.actions);
+    pool.run(24h);
+    EXPECT_EQ(pool.count(Kind::Term), 0);
+    pool.slots.close(1s, pool.now, pool.actions);
+    pool.run(1s);
+    EXPECT_EQ(pool.count(Kind::Term), 1);
+}
+
+TEST(PoolSlots, ResizeGrowsAndDrainsTheYoungestPlaces) {
+    FakePool pool = ready_pool(2);
+    EXPECT_TRUE(pool.slots.resize(3, pool.now, pool.actions));
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 3);
+    pool.up(2);
+    EXPECT_TRUE(pool.slots.resize(1, pool.now, pool.actions));
+    pool.act();
+    EXPECT_EQ(pool.slots.state(0), S::Ready);
+    EXPECT_EQ(pool.slots.state(1), S::Draining);
+    EXPECT_EQ(pool.slots.state(2), S::Draining);
+    EXPECT_FALSE(pool.slots.resize(0, pool.now, pool.actions));
+    EXPECT_FALSE(pool.slots.resize(1000, pool.now, pool.actions));
+    EXPECT_EQ(pool.slots.workers(), 1U);
+}
+
+TEST(PoolSlots, AForkThatTheSystemRefusesIsTriedAgainLater) {
+    FakePool pool{1};
+    pool.slots.on_tick(pool.now, pool.actions);
+    ASSERT_EQ(pool.actions.size(), 1U);
+    pool.actions.clear();
+    pool.slots.on_launch_failed(0, pool.now, pool.actions);
+    EXPECT_EQ(pool.slots.state(0), S::Backoff);
+    pool.run(3s);
+    EXPECT_EQ(pool.births, 1);
+}
+
+}  // namespace
+}  // namespace forkmill::supervisor
