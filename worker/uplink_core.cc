@@ -66,8 +66,7 @@ void UplinkCore::on_message(const base::Message& message, base::Time now, Uplink
     if (head.kind == wire::Kind::Welcome) {
         wire::Welcome welcome;
         if (wire::decode(cursor, welcome) != wire::Code::None) return broken(out);
-        if (!welcomed_) on_welcome(welcome, now, out);
-        return;
+        return on_welcome(welcome, now, out);
     }
     if (head.kind == wire::Kind::Reject) {
         wire::Reject reject;
@@ -128,6 +127,8 @@ void UplinkCore::new_session() {
 }
 
 void UplinkCore::on_welcome(const wire::Welcome& welcome, base::Time now, UplinkOut& out) {
+    // The answer to an older HELLO, or the same one twice.
+    if (welcomed_ || (welcome.generation != 0 && welcome.generation != generation_)) return;
     const bool goes_on = welcome.resumed && welcome.incarnation == incarnation_;
     if (goes_on && !session_.resume(welcome.received)) return broken(out);
     welcomed_ = true;

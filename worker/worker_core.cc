@@ -126,7 +126,7 @@ void WorkerCore::on_control(wire::Kind kind, wire::Cursor& cursor, base::Time no
         case wire::Kind::Welcome: {
             wire::Welcome welcome;
             code = wire::decode(cursor, welcome);
-            if (code == wire::Code::None && !welcomed_) on_welcome(welcome, now, out);
+            if (code == wire::Code::None) on_welcome(welcome, now, out);
             break;
         }
         case wire::Kind::Reject: {
@@ -187,6 +187,8 @@ void WorkerCore::on_reject(const wire::Reject& reject, base::Time now) {
 }
 
 void WorkerCore::on_welcome(const wire::Welcome& welcome, base::Time now, WorkerOut& out) {
+    // The answer to an older HELLO, or the same one twice.
+    if (welcomed_ || (welcome.generation != 0 && welcome.generation != hello_.generation)) return;
     // The answer to an older HELLO, or the same one twice.
     if (welcomed_ || (welcome.generation != 0 && welcome.generation != hello_.generation)) return;
     const bool goes_on = welcome.resumed && welcome.incarnation == hello_.incarnation;

@@ -240,6 +240,21 @@ TEST(WorkerResume, AByeOfTheBrokerMakesItConnectAgain) {
     EXPECT_TRUE(f.core->welcomed());
 }
 
+TEST(WorkerResume, AnAnswerToAnOlderHelloIsIgnored) {
+    Fixture f;
+    f.core->on_connected(f.now, f.out);
+    f.core->on_connected(f.now, f.out);
+    f.read();
+    wire::Welcome late;
+    late.incarnation = 1;
+    late.generation = 1;
+    f.core->on_message(wire::encode({wire::Kind::Welcome}, late), f.now, f.out);
+    EXPECT_FALSE(f.core->welcomed());
+    late.generation = 2;
+    f.core->on_message(wire::encode({wire::Kind::Welcome}, late), f.now, f.out);
+    EXPECT_TRUE(f.core->welcomed());
+}
+
 TEST(WorkerResume, AMissingFrameMakesItSayHelloAgain) {
     Fixture f;
     f.connect();
