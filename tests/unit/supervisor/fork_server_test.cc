@@ -284,7 +284,7 @@ TEST_F(ForkServerTest, ItsDeathIsSeenAndTakesItsWorkersAlong) {
         }
         return server_->dead();
     }, 1s));
-    EXPECT_FALSE(server_->spawn({.socket_fd = STDERR_FILENO}));
+    EXPECT_FALSE(server_->spawn({.socket_fd = STDERR_FILENO, .extra_fds = {}}));
     EXPECT_TRUE(wait_until([&] { return !test::process_alive(worker); }, 1s));
 }
 
