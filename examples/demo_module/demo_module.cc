@@ -27,12 +27,16 @@ std::int64_t sleep_ms(std::int64_t ms) {
         const auto slept = Clock::now() - begin;
         if (slept >= length || context.stop.stop_requested())
             return std::chrono::duration_cast<std::chrono::milliseconds>(slept).count();
-        if (ms >= 100) context.progress(std::chrono::duration<double>(slept) / std::chrono::duration<double>(length));
-        std::this_thread::sleep_for(std::min<Clock::duration>(length - slept, std::chrono::milliseconds{20}));
+        if (ms >= 100)
+            context.progress(std::chrono::duration<double>(slept) /
+                             std::chrono::duration<double>(length));
+        std::this_thread::sleep_for(
+            std::min<Clock::duration>(length - slept, std::chrono::milliseconds{20}));
     }
 }
 
-/// Every call needs more stack than the one before it, and the result keeps the compiler from turning that into a loop.
+/// Every call needs more stack than the one before it, and the result keeps the compiler from
+/// turning that into a loop.
 int overflow_stack(const volatile char* above) {
     volatile char frame[16 * 1024];
     frame[0] = *above;
@@ -54,7 +58,8 @@ void crash(std::string how) {
     }
     // What the kernel does to a process that took too much memory, without taking any from others.
     if (how == "oom") ::kill(::getpid(), SIGKILL);
-    throw std::invalid_argument("no such crash: " + how + "; expected segv, abort, exit, stack or oom");
+    throw std::invalid_argument("no such crash: " + how +
+                                "; expected segv, abort, exit, stack or oom");
 }
 
 void spin() {

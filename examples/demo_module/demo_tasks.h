@@ -13,8 +13,10 @@ namespace demo {
 inline constexpr forkmill::Task<"demo.square", std::int64_t(std::int64_t)> square;
 inline constexpr forkmill::Task<"demo.add", std::int64_t(std::int64_t, std::int64_t)> add;
 /// Gives the bytes back.
-inline constexpr forkmill::Task<"demo.echo", std::vector<std::uint8_t>(std::vector<std::uint8_t>)> echo;
-/// Sleeps, telling its progress; ends early when it is asked to stop. Returns how long it slept, in milliseconds.
+inline constexpr forkmill::Task<"demo.echo", std::vector<std::uint8_t>(std::vector<std::uint8_t>)>
+    echo;
+/// Sleeps, telling its progress; ends early when it is asked to stop. Returns how long it slept, in
+/// milliseconds.
 inline constexpr forkmill::Task<"demo.sleep_ms", std::int64_t(std::int64_t)> sleep_ms;
 /// The process that ran it.
 inline constexpr forkmill::Task<"demo.pid", std::int64_t()> pid;
