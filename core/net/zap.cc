@@ -98,12 +98,15 @@ void Zap::answer(void* socket) {
         more = frame.more();
     }
     request.resize(kRequestFrames);
-    const auto key = request[0] == "1.0" && request[5] == "CURVE" ? allowed_->find(z85(request[6])) : std::nullopt;
-    (key.has_value() ? accepted_ : refused_).fetch_add(1, std::memory_order_relaxed);
+    const bool open = request[2] == kOpenDomain && request[5] == "NULL";
+    const bool guarded = request[2] == kGuardedDomain && request[5] == "CURVE";
+    const auto key = request[0] == "1.0" && guarded ? allowed_->find(z85(request[6])) : std::nullopt;
+    const bool let_in = open || key.has_value();
+    if (!open) (let_in ? accepted_ : refused_).fetch_add(1, std::memory_order_relaxed);
     const std::array<std::string, 6> reply{"1.0",
                                            request[1],
-                                           key.has_value() ? "200" : "400",
-                                           key.has_value() ? "OK" : "key not allowed",
+                                           let_in ? "200" : "400",
+                                           let_in ? "OK" : "key not allowed",
                                            key.has_value() ? key->name : "",
                                            ""};
     for (std::size_t i = 0; i < reply.size(); ++i) {

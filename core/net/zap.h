@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <string_view>
 #include <thread>
 
 #include "core/base/result.h"
@@ -16,6 +17,10 @@
 #include "core/net/zmq_context.h"
 
 namespace forkmill::net {
+
+/// ZAP domain of routers with keys, and of those without: a Zap lets everybody into the latter.
+inline constexpr std::string_view kGuardedDomain = "forkmill";
+inline constexpr std::string_view kOpenDomain = "forkmill.open";
 
 class Zap {
   public:

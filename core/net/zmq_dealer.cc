@@ -7,8 +7,10 @@
 #include <algorithm>
 #include <cstring>
 #include <deque>
+#include <random>
 #include <utility>
 
+#include "core/base/backoff.h"
 #include "core/base/check.h"
 #include "core/net/unique_fd.h"
 #include "core/net/zmq_socket.h"
@@ -33,8 +35,18 @@ std::string handshake_failure(const Monitor::Event& event) {
 }  // namespace
 
 struct ZmqDealer::Impl {
+    Impl(const Endpoint& where, const DealerOptions& how)
+        : endpoint(where), options(how), backoff({.first = first_wait(), .max = longest_wait()}, std::random_device{}()) {}
+
+    std::chrono::milliseconds first_wait() const {
+        if (options.reconnect_first.count() > 0) return options.reconnect_first;
+        return std::chrono::milliseconds{endpoint.scheme == Scheme::Tcp ? 100 : 10};
+    }
+    std::chrono::milliseconds longest_wait() const { return std::max(options.reconnect_max, first_wait()); }
+
     base::Status open();
     void close();
+    void reopen();
     bool read_monitor();
     void take_event(const Monitor::Event& event);
 
@@ -50,6 +62,8 @@ struct ZmqDealer::Impl {
     bool looked = false;    ///< The monitor was read since receive() last said false.
     std::deque<Incoming> told;
     std::string last_error;
+    base::Backoff backoff;
+    base::Time reopen_at = base::kNever;  ///< libzmq gave up, or a socket could not be made.
 };
 
 base::Status ZmqDealer::Impl::open() {
@@ -57,12 +71,11 @@ base::Status ZmqDealer::Impl::open() {
     if (!socket.open()) return ZmqSocket::last_failure("cannot make a dealer");
     set_common_options(socket, options.high_water);
     const bool tcp = endpoint.scheme == Scheme::Tcp;
-    const auto first = options.reconnect_first.count() > 0 ? options.reconnect_first.count() : (tcp ? 100 : 10);
     socket.set(ZMQ_IMMEDIATE, 1);
     socket.set(ZMQ_LINGER, static_cast<int>(options.linger.count()));
     // libzmq adds up to as much again at random, against herds.
-    socket.set(ZMQ_RECONNECT_IVL, static_cast<int>(first));
-    socket.set(ZMQ_RECONNECT_IVL_MAX, static_cast<int>(std::max<std::int64_t>(options.reconnect_max.count(), first)));
+    socket.set(ZMQ_RECONNECT_IVL, static_cast<int>(first_wait().count()));
+    socket.set(ZMQ_RECONNECT_IVL_MAX, static_cast<int>(longest_wait().count()));
     socket.set(ZMQ_CONNECT_TIMEOUT, static_cast<int>(options.connect_timeout.count()));
     socket.set(ZMQ_HANDSHAKE_IVL, static_cast<int>(options.handshake_timeout.count()));
     if (tcp) {
@@ -101,18 +114,35 @@ void ZmqDealer::Impl::close() {
     monitor = Monitor{};
 }
 
+/// A socket of its own for the next connection: nothing of an older one can turn up in it.
+void ZmqDealer::Impl::reopen() {
+    close();
+    reopen_at = base::kNever;
+    const base::Status opened = open();
+    if (opened.ok()) return;
+    close();
+    last_error = opened.failure().text;
+    reopen_at = base::monotonic_now() + backoff.next();
+}
+
 void ZmqDealer::Impl::take_event(const Monitor::Event& event) {
     switch (event.kind) {
         case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
             conn = ++next_id;
             last_error.clear();
+            backoff.reset();
+            reopen_at = base::kNever;
             told.push_back(Incoming{Incoming::Kind::Connected, conn, {}, {}});
             return;
         case ZMQ_EVENT_CONNECT_RETRIED:
             if (last_error.empty()) last_error = "nobody answers on " + to_string(endpoint);
+            reopen_at = base::kNever;
             return;
         case ZMQ_EVENT_DISCONNECTED:
             leaving = conn != 0;
+            // After a refused key or broken framing libzmq never tries again; whenever it does, it
+            // says so at once (CONNECT_RETRIED).
+            if (reopen_at == base::kNever) reopen_at = base::monotonic_now() + backoff.next();
             return;
         default: {
             std::string reason = handshake_failure(event);
@@ -141,9 +171,7 @@ base::Result<std::unique_ptr<ZmqDealer>> ZmqDealer::make(const Endpoint& endpoin
     if (options.curve.has_value() &&
         (!is_curve_key(options.curve->server_public) || !is_curve_key(options.curve->public_key) || !is_curve_key(options.curve->secret_key)))
         return base::Failure{"a CURVE key is malformed; expected 40 characters of Z85"};
-    auto impl = std::make_unique<Impl>();
-    impl->endpoint = endpoint;
-    impl->options = options;
+    auto impl = std::make_unique<Impl>(endpoint, options);
     impl->context = Context::get();
     impl->epoll = UniqueFd{::epoll_create1(EPOLL_CLOEXEC)};
     FORKMILL_CHECK(impl->epoll);
@@ -161,7 +189,8 @@ int ZmqDealer::fd() const { return impl_->epoll.get(); }
 
 bool ZmqDealer::pending() {
     // Sending may have eaten the signal for what came in meanwhile; only ZMQ_EVENTS tells.
-    return !impl_->told.empty() || impl_->leaving || impl_->socket.readable() || impl_->monitor.readable();
+    if (!impl_->told.empty() || impl_->leaving) return true;
+    return impl_->socket.open() && (impl_->socket.readable() || impl_->monitor.readable());
 }
 
 bool ZmqDealer::receive(Incoming& out) {
@@ -197,6 +226,8 @@ bool ZmqDealer::receive(Incoming& out) {
             self.looked = false;
             return false;
         }
+        if (self.conn == 0 && self.reopen_at <= base::monotonic_now()) self.reopen();
+        if (!self.socket.open()) continue;
         // News may stop half-way at an end of connection; the rest is read once that is told.
         if (self.read_monitor()) self.looked = false;
     }
@@ -209,19 +240,18 @@ Sent ZmqDealer::send(ConnId conn, const base::Message& message) {
 
 void ZmqDealer::disconnect(ConnId conn) {
     if (impl_->conn == 0 || impl_->conn != conn) return;
-    // A socket of its own for the next connection: nothing of this one can turn up in it.
-    impl_->close();
     impl_->conn = 0;
     impl_->leaving = false;
     impl_->told.clear();
     impl_->last_error = "disconnected";
-    const base::Status opened = impl_->open();
-    FORKMILL_CHECK(opened.ok());
+    impl_->reopen();
 }
+
+base::Time ZmqDealer::wake_at() const { return impl_->conn == 0 ? impl_->reopen_at : base::kNever; }
 
 void ZmqDealer::set_linger(std::chrono::milliseconds linger) {
     impl_->options.linger = linger;
-    impl_->socket.set(ZMQ_LINGER, static_cast<int>(linger.count()));
+    if (impl_->socket.open()) impl_->socket.set(ZMQ_LINGER, static_cast<int>(linger.count()));
 }
 
 const std::string& ZmqDealer::last_error() const { return impl_->last_error; }

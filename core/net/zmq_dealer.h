@@ -4,7 +4,7 @@
 // Invariants: (1) nothing queues while there is no connection (IMMEDIATE), the session layer resends
 // instead; (2) each connection has a ConnId of its own: Connected, its messages, Disconnected, in
 // this order; (3) a refused handshake is told as Rejected with conn 0 and a reason, once per run of
-// equal refusals, while libzmq goes on trying. Threading: one thread (plus libzmq's I/O thread).
+// equal refusals, and tried again after growing pauses. Threading: one thread (plus libzmq's I/O thread).
 #pragma once
 
 #include <chrono>
@@ -44,6 +44,7 @@ class ZmqDealer final : public Transport {
     void flush() override {}
     /// Drops the connection (half-open, said to be dead) and connects anew.
     void disconnect(ConnId conn) override;
+    base::Time wake_at() const override;
     bool unsent() const override { return false; }
 
     void set_linger(std::chrono::milliseconds linger);

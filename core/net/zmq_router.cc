@@ -13,6 +13,7 @@
 
 #include "core/base/check.h"
 #include "core/net/listen.h"
+#include "core/net/zap.h"
 #include "core/net/zmq_socket.h"
 
 namespace forkmill::net {
@@ -209,8 +210,12 @@ base::Result<std::unique_ptr<ZmqRouter>> ZmqRouter::make(const RouterOptions& op
         socket.set(ZMQ_CURVE_SERVER, 1);
         socket.set(ZMQ_CURVE_SECRETKEY, options.curve->secret_key);
         socket.set(ZMQ_CURVE_PUBLICKEY, options.curve->public_key);
-        socket.set(ZMQ_ZAP_DOMAIN, std::string_view{"forkmill"});
+        socket.set(ZMQ_ZAP_DOMAIN, kGuardedDomain);
         socket.set(kZapEnforceDomain, 1);
+    } else {
+        // A socket with a domain refuses ZMTP 1 and 2, whose first bytes would pass for messages
+        // and abort libzmq 4.3.4 when they come while it closes. Nothing else changes.
+        socket.set(ZMQ_ZAP_DOMAIN, kOpenDomain);
     }
     base::Result<Monitor> monitor =
         Monitor::watch(impl->context,
