@@ -166,7 +166,9 @@ bool Executor::note_finished(TaskThread& me, Finished& done, base::Duration run,
         me.cell_->lease.store(0, std::memory_order_relaxed);
         store(me.cell_->started_ns, 0);
         store(me.cell_->hard_limit_ns, 0);
-        me.cell_->tasks_done.fetch_add(1, std::memory_order_relaxed);
+        // Only this thread writes it: no locked instruction is needed.
+        me.cell_->tasks_done.store(me.cell_->tasks_done.load(std::memory_order_relaxed) + 1,
+                                   std::memory_order_relaxed);
     }
     me.current_ = nullptr;
     --running_;
