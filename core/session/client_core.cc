@@ -16,16 +16,16 @@ struct ClientCore::Impl {
 
     bool welcomed = false;
     wire::SubmitWriter writer{};
-    std::vector<bool> told{};                   // By template id.
-    std::uint64_t sending_seq = 0;              // Whose body the transfer carries that is partly out.
+    std::vector<bool> told{};       // By template id.
+    std::uint64_t sending_seq = 0;  // Whose body the transfer carries that is partly out.
 
-    std::uint64_t credit_records = 0;           // What the peer allows, absolute.
+    std::uint64_t credit_records = 0;  // What the peer allows, absolute.
     std::uint64_t credit_bytes = 0;
     std::uint64_t sent_records = 0;
     std::uint64_t sent_bytes = 0;
     bool starved = false;
 
-    std::uint64_t taken_records = 0;            // What we consumed, and what we allowed beyond it.
+    std::uint64_t taken_records = 0;  // What we consumed, and what we allowed beyond it.
     std::uint64_t taken_bytes = 0;
     std::uint64_t granted_records = 0;
     std::uint64_t granted_bytes = 0;
@@ -35,7 +35,9 @@ struct ClientCore::Impl {
     bool cancel_all = false;
     bool cancel_all_kill = false;
 
-    wire::Header header(wire::Kind kind) const { return {kind, session.next_number(), session.received(), source.floor()}; }
+    wire::Header header(wire::Kind kind) const {
+        return {kind, session.next_number(), session.received(), source.floor()};
+    }
 
     void queue(base::Message message) {
         session.queue(std::move(message));
@@ -50,7 +52,8 @@ struct ClientCore::Impl {
         if (writer.count() != 0) queue(writer.finish(header(wire::Kind::Submit)));
     }
 
-    // The last body may reach beyond the byte limit: one that is larger than the whole allowance must get through.
+    // The last body may reach beyond the byte limit: one that is larger than the whole allowance
+    // must get through.
     bool may_send() const { return sent_records < credit_records && sent_bytes < credit_bytes; }
 
     void tell_credit();
@@ -61,7 +64,11 @@ struct ClientCore::Impl {
     base::Status on_results(wire::Cursor& cursor, const base::Message& message);
 };
 
-ClientCore::ClientCore(Session& session, Transfers& transfers, SubmitSource& source, OutcomeSink& sink) : impl_(new Impl{session, transfers, source, sink}) {}
+ClientCore::ClientCore(Session& session,
+                       Transfers& transfers,
+                       SubmitSource& source,
+                       OutcomeSink& sink)
+    : impl_(new Impl{session, transfers, source, sink}) {}
 ClientCore::~ClientCore() = default;
 
 void ClientCore::on_welcome(const wire::Welcome& welcome, bool fresh) {
@@ -107,7 +114,8 @@ void ClientCore::pump(bool speak) {
         i.tell_small();
         while (i.session.can_send()) {
             const SubmitItem* item = i.source.peek();
-            if (i.transfers.sending() && (item == nullptr || item->seq != i.sending_seq)) i.transfers.give_up(i.session, i.source.floor());
+            if (i.transfers.sending() && (item == nullptr || item->seq != i.sending_seq))
+                i.transfers.give_up(i.session, i.source.floor());
             if (item == nullptr || !i.submit(*item)) break;
         }
         i.finish();
@@ -116,10 +124,13 @@ void ClientCore::pump(bool speak) {
     i.source.pumped();
 }
 
-bool ClientCore::blocked() const { return impl_->starved || !impl_->session.can_send(); }
+bool ClientCore::blocked() const {
+    return impl_->starved || !impl_->session.can_send();
+}
 
 void ClientCore::Impl::tell_credit() {
-    const bool low = granted_records < taken_records + kResultRecords / 2 || granted_bytes < taken_bytes + kResultBytes / 2;
+    const bool low = granted_records < taken_records + kResultRecords / 2 ||
+                     granted_bytes < taken_bytes + kResultBytes / 2;
     if (!low) return;
     granted_records = taken_records + kResultRecords;
     granted_bytes = taken_bytes + kResultBytes;
@@ -166,7 +177,8 @@ bool ClientCore::Impl::submit(const SubmitItem& item) {
     if (item.body.chunks || size > wire::kBodyFrameMax) {
         finish();
         sending_seq = item.seq;
-        const std::optional<std::uint64_t> transfer = transfers.send(session, source.floor(), item.body);
+        const std::optional<std::uint64_t> transfer =
+            transfers.send(session, source.floor(), item.body);
         if (!transfer) return false;
         record.body = wire::BodyRef::of_transfer(*transfer, size);
     } else {
@@ -200,7 +212,9 @@ void ClientCore::query(std::uint64_t id, std::string_view what, std::string_view
     impl_->queries.push_back(wire::Query{id, std::string{what}, std::string{argument}});
 }
 
-void ClientCore::release(std::uint64_t first, std::uint64_t count) { impl_->releases.push_back(wire::Range{first, count}); }
+void ClientCore::release(std::uint64_t first, std::uint64_t count) {
+    impl_->releases.push_back(wire::Range{first, count});
+}
 
 void ClientCore::cancel_all(bool kill) {
     impl_->cancel_all = true;
@@ -212,7 +226,9 @@ void ClientCore::taken(std::uint64_t records, std::uint64_t bytes) {
     impl_->taken_bytes += bytes;
 }
 
-std::uint64_t ClientCore::credit_records_left() const { return impl_->credit_records - std::min(impl_->credit_records, impl_->sent_records); }
+std::uint64_t ClientCore::credit_records_left() const {
+    return impl_->credit_records - std::min(impl_->credit_records, impl_->sent_records);
+}
 
 // ---- what is heard
 
@@ -233,16 +249,21 @@ base::Status ClientCore::on_message(const wire::Header&, const base::Message& me
             return i.on_results(cursor, message);
         case wire::Kind::Accepted:
             return with(wire::Accepted{}, [&](const wire::Accepted& accepted) {
-                for (const wire::Range& range : accepted.ranges) i.sink.on_accepted(range.first, range.count);
+                for (const wire::Range& range : accepted.ranges)
+                    i.sink.on_accepted(range.first, range.count);
             });
         case wire::Kind::Refused:
-            return with(wire::Refused{}, [&](const wire::Refused& refused) { i.sink.on_refused(refused); });
+            return with(wire::Refused{},
+                        [&](const wire::Refused& refused) { i.sink.on_refused(refused); });
         case wire::Kind::Forgotten:
             return with(wire::Forgotten{}, [&](const wire::Forgotten& forgotten) {
-                for (const wire::Range& range : forgotten.ranges) i.sink.on_forgotten(range.first, range.count);
+                for (const wire::Range& range : forgotten.ranges)
+                    i.sink.on_forgotten(range.first, range.count);
             });
         case wire::Kind::Partial:
-            return with(wire::Partial{}, [&](const wire::Partial& partial) { i.sink.on_partial(partial.ref, partial.fraction, partial.note); });
+            return with(wire::Partial{}, [&](const wire::Partial& partial) {
+                i.sink.on_partial(partial.ref, partial.fraction, partial.note);
+            });
         case wire::Kind::Credit:
             return with(wire::Credit{}, [&](const wire::Credit& credit) {
                 i.credit_records = std::max(i.credit_records, credit.records);
@@ -271,7 +292,8 @@ base::Status ClientCore::Impl::on_results(wire::Cursor& cursor, const base::Mess
         ++taken_records;
         taken_bytes += body.size();
     }
-    if (reader.code() != wire::Code::None) return base::Failure{std::string{wire::name_of(reader.code())}};
+    if (reader.code() != wire::Code::None)
+        return base::Failure{std::string{wire::name_of(reader.code())}};
     return base::Done{};
 }
 

@@ -18,11 +18,24 @@ using supervisor::SlotAct;
 using supervisor::SlotEvent;
 using supervisor::SlotState;
 
-Crew::Crew(ForkHost& host, std::uint16_t pool, std::uint32_t workers, int plan_fd, std::function<void(int)> adopt, std::uint64_t seed)
-    : host_(host), pool_(pool), plan_fd_(plan_fd), adopt_(std::move(adopt)), policy_(supervisor::RespawnRule{}, workers, seed), seats_(workers), rows_(workers) {
+Crew::Crew(ForkHost& host,
+           std::uint16_t pool,
+           std::uint32_t workers,
+           int plan_fd,
+           std::function<void(int)> adopt,
+           std::uint64_t seed)
+    : host_(host),
+      pool_(pool),
+      plan_fd_(plan_fd),
+      adopt_(std::move(adopt)),
+      policy_(supervisor::RespawnRule{}, workers, seed),
+      seats_(workers),
+      rows_(workers) {
     timeouts_.stop = kStoppedMax;
     base::Result<supervisor::Scoreboard> board = supervisor::Scoreboard::create(workers);
-    if (!board.ok()) throw std::system_error{board.failure().error_number, std::generic_category(), board.failure().text};
+    if (!board.ok())
+        throw std::system_error{
+            board.failure().error_number, std::generic_category(), board.failure().text};
     scoreboard_ = std::move(board).value();
 }
 
@@ -61,7 +74,10 @@ void Crew::launch(std::uint32_t index, base::Time now) {
     host_.spawn(order);  // When it is dead, on_host_lost() follows.
 }
 
-void Crew::step(std::uint32_t index, SlotEvent event, base::Time now, std::optional<base::Duration> limit) {
+void Crew::step(std::uint32_t index,
+                SlotEvent event,
+                base::Time now,
+                std::optional<base::Duration> limit) {
     Seat& seat = seats_[index];
     switch (seat.slot.step(event, now, timeouts_, limit)) {
         case SlotAct::TellDrain:
@@ -72,7 +88,12 @@ void Crew::step(std::uint32_t index, SlotEvent event, base::Time now, std::optio
             break;
         case SlotAct::SendAbort:
         case SlotAct::SendKill:
-            host_.kill(pool_, index, seat.pid, event == SlotEvent::Deadline && !seat.was_ready ? supervisor::Cause::StartTimeout : supervisor::Cause::Killed);
+            host_.kill(pool_,
+                       index,
+                       seat.pid,
+                       event == SlotEvent::Deadline && !seat.was_ready
+                           ? supervisor::Cause::StartTimeout
+                           : supervisor::Cause::Killed);
             break;
         case SlotAct::Alarm:
         case SlotAct::None:
@@ -89,14 +110,22 @@ bool Crew::on_notice(const supervisor::Notice& notice, base::Time now) {
             seat.pid = notice.pid;
             seat.answered = true;
             // Ordered before the pool began to end, born after: it must hear of it too.
-            if (ending_) step(notice.slot, seat.leaving ? SlotEvent::Drain : SlotEvent::Stop, now, kStopGrace);
+            if (ending_)
+                step(notice.slot,
+                     seat.leaving ? SlotEvent::Drain : SlotEvent::Stop,
+                     now,
+                     kStopGrace);
             break;
         case supervisor::Verb::Ready:
             seat.was_ready = true;
             step(notice.slot, SlotEvent::Up, now);
             policy_.on_ready(notice.slot, now);
             if (count(SlotState::Ready) == seats_.size()) policy_.on_full();
-            if (ending_) step(notice.slot, seat.leaving ? SlotEvent::Drain : SlotEvent::Stop, now, seat.leaving ? std::optional<base::Duration>{} : kStopGrace);
+            if (ending_)
+                step(notice.slot,
+                     seat.leaving ? SlotEvent::Drain : SlotEvent::Stop,
+                     now,
+                     seat.leaving ? std::optional<base::Duration>{} : kStopGrace);
             break;
         case supervisor::Verb::Failed:
             seat.failed = true;
@@ -132,7 +161,8 @@ void Crew::on_died(std::uint32_t index, const supervisor::Notice& notice, base::
         return;
     }
     supervisor::Ending ending;
-    ending.wanted = seat.leaving || notice.cause == supervisor::Cause::HardTimeout || notice.cause == supervisor::Cause::Killed;
+    ending.wanted = seat.leaving || notice.cause == supervisor::Cause::HardTimeout ||
+                    notice.cause == supervisor::Cause::Killed;
     ending.was_ready = seat.was_ready;
     ending.in_task = notice.lease_count != 0;
     ending.tasks_done = scoreboard_.tasks_done(index);
@@ -167,7 +197,8 @@ bool Crew::hopeless() const {
 }
 
 void Crew::kill(std::uint32_t slot, std::uint32_t birth, supervisor::Cause cause) {
-    if (slot < seats_.size() && seats_[slot].generation == birth && seats_[slot].pid != 0) host_.kill(pool_, slot, seats_[slot].pid, cause);
+    if (slot < seats_.size() && seats_[slot].generation == birth && seats_[slot].pid != 0)
+        host_.kill(pool_, slot, seats_[slot].pid, cause);
 }
 
 void Crew::tick(base::Time now) {
@@ -190,7 +221,8 @@ base::Time Crew::next_timer(base::Time now) const {
         next = std::min(next, seat.slot.deadline());
         waiting = waiting || seat.slot.state() == SlotState::Empty;
     }
-    if (waiting && !ending_ && !host_lost_) next = std::min(next, policy_.next_change(count(SlotState::Starting), now));
+    if (waiting && !ending_ && !host_lost_)
+        next = std::min(next, policy_.next_change(count(SlotState::Starting), now));
     return next;
 }
 
@@ -222,20 +254,28 @@ void Crew::on_host_lost() {
 
 bool Crew::gone() const {
     if (host_lost_) return true;
-    return ending_ && std::none_of(seats_.begin(), seats_.end(), [](const Seat& seat) { return seat.slot.has_process() && seat.slot.state() != SlotState::Unkillable; });
+    return ending_ && std::none_of(seats_.begin(), seats_.end(), [](const Seat& seat) {
+               return seat.slot.has_process() && seat.slot.state() != SlotState::Unkillable;
+           });
 }
 
 bool Crew::all_born() const {
-    return host_lost_ || std::all_of(seats_.begin(), seats_.end(), [](const Seat& seat) { return seat.answered; });
+    return host_lost_ || std::all_of(seats_.begin(), seats_.end(), [](const Seat& seat) {
+               return seat.answered;
+           });
 }
 
 std::uint32_t Crew::count(SlotState state) const {
-    return static_cast<std::uint32_t>(std::count_if(seats_.begin(), seats_.end(), [&](const Seat& seat) { return seat.slot.state() == state; }));
+    return static_cast<std::uint32_t>(
+        std::count_if(seats_.begin(), seats_.end(), [&](const Seat& seat) {
+            return seat.slot.state() == state;
+        }));
 }
 
 void Crew::publish() {
     const std::lock_guard lock{mutex_};
-    for (std::size_t i = 0; i < seats_.size(); ++i) rows_[i] = Row{seats_[i].pid, seats_[i].slot.state() == SlotState::Ready};
+    for (std::size_t i = 0; i < seats_.size(); ++i)
+        rows_[i] = Row{seats_[i].pid, seats_[i].slot.state() == SlotState::Ready};
 }
 
 std::vector<Crew::Row> Crew::rows() const {

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Crew: the worker processes of one embedded pool: births, deaths, respawns, drains and kills, through the fork server.
+// Crew: the worker processes of one embedded pool: births, deaths, respawns, drains and kills,
+// through the fork server.
 //
-// Invariants: (1) a slot has at most one process; (2) initializers that throw cost at most one birth per slot while no worker is ready (P25); (3) after
-// drain() and stop() nothing is born; stop() ends every process within kStopGrace and a kill. Threading: the broker thread; rows() any.
+// Invariants: (1) a slot has at most one process; (2) initializers that throw cost at most one
+// birth per slot while no worker is ready (P25); (3) after drain() and stop() nothing is born;
+// stop() ends every process within kStopGrace and a kill. Threading: the broker thread; rows() any.
 #pragma once
 
 #include <cstdint>
@@ -30,10 +32,17 @@ class Crew {
         bool ready = false;
     };
     static constexpr base::Duration kStopGrace = std::chrono::milliseconds{300};
-    static constexpr base::Duration kStoppedMax = std::chrono::milliseconds{1500};  ///< Seen SIGSTOPped so long: its tasks go elsewhere (P45).
+    static constexpr base::Duration kStoppedMax = std::chrono::milliseconds{
+        1500};  ///< Seen SIGSTOPped so long: its tasks go elsewhere (P45).
 
-    /// `adopt` takes the program's end of a new worker's socket; `plan_fd` is what each birth is told.
-    Crew(ForkHost& host, std::uint16_t pool, std::uint32_t workers, int plan_fd, std::function<void(int)> adopt, std::uint64_t seed);
+    /// `adopt` takes the program's end of a new worker's socket; `plan_fd` is what each birth is
+    /// told.
+    Crew(ForkHost& host,
+         std::uint16_t pool,
+         std::uint32_t workers,
+         int plan_fd,
+         std::function<void(int)> adopt,
+         std::uint64_t seed);
 
     void start(base::Time now);
     /// True: the broker's engine is to hear of it too.
@@ -60,13 +69,16 @@ class Crew {
         std::int32_t pid = 0;
         base::Time born{};
         bool was_ready = false;
-        bool failed = false;    ///< Its initializer threw in its last life.
+        bool failed = false;  ///< Its initializer threw in its last life.
         bool leaving = false;
         bool answered = false;
     };
 
     void launch(std::uint32_t index, base::Time now);
-    void step(std::uint32_t index, supervisor::SlotEvent event, base::Time now, std::optional<base::Duration> limit = std::nullopt);
+    void step(std::uint32_t index,
+              supervisor::SlotEvent event,
+              base::Time now,
+              std::optional<base::Duration> limit = std::nullopt);
     void on_died(std::uint32_t index, const supervisor::Notice& notice, base::Time now);
     std::uint32_t count(supervisor::SlotState state) const;
     bool hopeless() const;
@@ -83,7 +95,7 @@ class Crew {
     bool ending_ = false;
     bool host_lost_ = false;
 
-    mutable std::mutex mutex_;   // Guards rows_.
+    mutable std::mutex mutex_;  // Guards rows_.
     std::vector<Row> rows_;
 };
 

@@ -24,7 +24,7 @@ using detail::PendingIo;
 namespace {
 
 constexpr int kMessagesPerTurn = 256;
-constexpr std::size_t kSubmitsPerTurn = 4096;   ///< Then workers are fed before more is read.
+constexpr std::size_t kSubmitsPerTurn = 4096;  ///< Then workers are fed before more is read.
 constexpr std::size_t kSubmitsPerBatch = 256;
 constexpr base::Duration kBirths = std::chrono::seconds{10};
 constexpr base::Duration kBacklog = std::chrono::milliseconds{5};
@@ -46,7 +46,11 @@ broker::GatewayConfig gateway_config(const Plan& plan) {
 
 }  // namespace
 
-Embedded::Embedded(detail::Client& client, std::shared_ptr<ForkHost> host, Plan plan, std::uint32_t workers, std::shared_ptr<net::Wakeup> wakeup)
+Embedded::Embedded(detail::Client& client,
+                   std::shared_ptr<ForkHost> host,
+                   Plan plan,
+                   std::uint32_t workers,
+                   std::shared_ptr<net::Wakeup> wakeup)
     : client_(client),
       io_(client.io()),
       host_(std::move(host)),
@@ -58,7 +62,13 @@ Embedded::Embedded(detail::Client& client, std::shared_ptr<ForkHost> host, Plan 
       engine_(engine_config(), 1, base::monotonic_now(), detail::random_u64()),
       gateway_(gateway_config(plan), engine_, base::monotonic_now()),
       plan_fd_(write_plan(plan)),
-      crew_(*host_, pool_, workers, plan_fd_.get(), [this](int fd) { server_.adopt(net::UniqueFd{fd}); }, detail::random_u64()) {
+      crew_(
+          *host_,
+          pool_,
+          workers,
+          plan_fd_.get(),
+          [this](int fd) { server_.adopt(net::UniqueFd{fd}); },
+          detail::random_u64()) {
     engine::SessionInfo info;
     info.key = {detail::random_u64(), detail::random_u64()};
     info.stream = client_.stream();
@@ -76,7 +86,9 @@ Embedded::Embedded(detail::Client& client, std::shared_ptr<ForkHost> host, Plan 
     changed_.wait_for(lock, kBirths, [this] { return born_ || ended_; });
 }
 
-Embedded::~Embedded() { stop(); }
+Embedded::~Embedded() {
+    stop();
+}
 
 // ---- the broker thread
 
@@ -114,7 +126,8 @@ void Embedded::turn(base::Time now) {
     submit(now);
     cancel(now);
     gateway_.pump(now, base::wall_now());
-    for (const broker::KillOrder& order : gateway_.kills()) crew_.kill(order.slot, order.birth, order.cause);
+    for (const broker::KillOrder& order : gateway_.kills())
+        crew_.kill(order.slot, order.birth, order.cause);
     gateway_.kills().clear();
     send(now);
     io_.publish();
@@ -159,7 +172,8 @@ void Embedded::hear_notices(base::Time now) {
     }
     port_.take(notices_);
     for (const supervisor::Notice& notice : notices_) {
-        if (notice.verb == supervisor::Verb::Failed) detail::log_warning("a worker could not start: " + std::string{notice.text_view()});
+        if (notice.verb == supervisor::Verb::Failed)
+            detail::log_warning("a worker could not start: " + std::string{notice.text_view()});
         if (crew_.on_notice(notice, now)) gateway_.on_notice(host_key_, pool_name_, notice, now);
     }
     if (notices_.empty() || !crew_.all_born()) return;
@@ -176,16 +190,21 @@ void Embedded::host_lost() {
 }
 
 void Embedded::obey(base::Time now) {
-    if (dead_.load(std::memory_order_relaxed)) io_.fail_all(wire::Outcome::Failed, wire::Code::PoolBroken, "the fork server of this program is dead");
+    if (dead_.load(std::memory_order_relaxed))
+        io_.fail_all(wire::Outcome::Failed,
+                     wire::Code::PoolBroken,
+                     "the fork server of this program is dead");
     if (ending_ && !terminating_.load(std::memory_order_acquire)) return;
     if (terminating_.load(std::memory_order_acquire)) {
-        io_.fail_all(wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was terminated");
+        io_.fail_all(
+            wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was terminated");
         if (std::exchange(terminated_, true)) return;
         engine_.cancel(session_, {}, false, true, now, gateway_.effects());
         gateway_.apply_effects(now);
         crew_.stop(now);
         ending_ = true;
-    } else if (closing_.load(std::memory_order_acquire) && !io_.has_work() && io_.unsettled() == 0) {
+    } else if (closing_.load(std::memory_order_acquire) && !io_.has_work() &&
+               io_.unsettled() == 0) {
         crew_.drain(now);
         ending_ = true;
     }
@@ -197,7 +216,9 @@ void Embedded::submit(base::Time now) {
     base::WallNanos wall = 0;
     std::size_t count = 0;
     while (const session::SubmitItem* item = io_.peek()) {
-        if (sent_records_ >= engine_.credit_records(session_) || sent_bytes_ >= engine_.credit_bytes(session_)) break;
+        if (sent_records_ >= engine_.credit_records(session_) ||
+            sent_bytes_ >= engine_.credit_bytes(session_))
+            break;
         if (count >= kSubmitsPerTurn) {
             more_ = true;
             break;
@@ -218,10 +239,22 @@ bool Embedded::submit_one(const session::SubmitItem& item, base::Time now, base:
         return true;
     }
     if (!define(item.template_id)) {
-        io_.fail(item.seq, wire::Outcome::Failed, wire::Code::InvalidRange, "the task's options are out of range", wire::Ran::No);
+        io_.fail(item.seq,
+                 wire::Outcome::Failed,
+                 wire::Code::InvalidRange,
+                 "the task's options are out of range",
+                 wire::Ran::No);
         return false;
     }
-    engine_.submit(session_, item.template_id, item.seq, item.body, item.extras, false, now, wall, gateway_.effects());
+    engine_.submit(session_,
+                   item.template_id,
+                   item.seq,
+                   item.body,
+                   item.extras,
+                   false,
+                   now,
+                   wall,
+                   gateway_.effects());
     ++sent_records_;
     sent_bytes_ += item.body.size();
     io_.pop();
@@ -255,7 +288,8 @@ void Embedded::send(base::Time now) {
     for (std::size_t i = 0; i < out.size(); ++i) {
         const broker::Outgoing item = std::move(out[i]);
         bool drop = item.disconnect;
-        if (!item.message.control.empty() && server_.send(item.to.conn, item.message) == net::Sent::Full) {
+        if (!item.message.control.empty() &&
+            server_.send(item.to.conn, item.message) == net::Sent::Full) {
             gateway_.on_broken(item.to, "its write queue is full", now);
             drop = true;
         }
@@ -274,7 +308,9 @@ void Embedded::grant(base::Time now) {
     taken_bytes_ += bytes;
     constexpr std::uint64_t kRecords = session::ClientCore::kResultRecords;
     constexpr std::uint64_t kBytes = session::ClientCore::kResultBytes;
-    if (granted_records_ >= taken_records_ + kRecords / 2 && granted_bytes_ >= taken_bytes_ + kBytes / 2) return;
+    if (granted_records_ >= taken_records_ + kRecords / 2 &&
+        granted_bytes_ >= taken_bytes_ + kBytes / 2)
+        return;
     granted_records_ = taken_records_ + kRecords;
     granted_bytes_ = taken_bytes_ + kBytes;
     engine_.grant_results(session_, granted_records_, granted_bytes_, now, gateway_.effects());
@@ -286,7 +322,8 @@ void Embedded::on_effect(const engine::Effect& effect, const engine::Effects& al
     using Kind = engine::Effect::Kind;
     switch (effect.kind) {
         case Kind::Outcome: {
-            const base::Body body = effect.extra != 0 ? all.bodies[effect.extra - 1] : base::Body::of(effect.view);
+            const base::Body body =
+                effect.extra != 0 ? all.bodies[effect.extra - 1] : base::Body::of(effect.view);
             if (io_.settle(effect.seq, effect.outcome, body)) return;
             ++taken_records_;
             taken_bytes_ += body.size();
@@ -303,7 +340,10 @@ void Embedded::on_effect(const engine::Effect& effect, const engine::Effects& al
         case Kind::Forgotten:
             return io_.on_forgotten(effect.seq, std::max<std::uint64_t>(effect.count, 1));
         case Kind::Partial:
-            return io_.on_partial(effect.seq, effect.fraction, effect.text != 0 ? std::string_view{all.texts[effect.text - 1]} : std::string_view{});
+            return io_.on_partial(effect.seq,
+                                  effect.fraction,
+                                  effect.text != 0 ? std::string_view{all.texts[effect.text - 1]}
+                                                   : std::string_view{});
         default:
             return;  // ACCEPTED and CREDIT: the limits are asked for when they matter.
     }
@@ -324,7 +364,9 @@ void Embedded::terminate() noexcept {
 bool Embedded::join(base::Time until) {
     std::unique_lock lock{mutex_};
     while (!ended_ && base::monotonic_now() < until) {
-        changed_.wait_for(lock, std::min<base::Duration>(until - base::monotonic_now(), std::chrono::milliseconds{500}));
+        changed_.wait_for(lock,
+                          std::min<base::Duration>(until - base::monotonic_now(),
+                                                   std::chrono::milliseconds{500}));
     }
     return ended_;
 }

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// Embedded: a whole broker inside the user's program: one thread runs gateway and engine, workers hang on socketpairs, the client is called directly.
+// Embedded: a whole broker inside the user's program: one thread runs gateway and engine, workers
+// hang on socketpairs, the client is called directly.
 //
-// Invariants: (1) the broker thread alone touches gateway, engine, sockets, crew and the table's I/O side; (2) it ends only when no worker process is left
-// or the fork server is dead; (3) everything submitted settles, whatever dies. Threading: the public functions from any user thread.
+// Invariants: (1) the broker thread alone touches gateway, engine, sockets, crew and the table's
+// I/O side; (2) it ends only when no worker process is left or the fork server is dead; (3)
+// everything submitted settles, whatever dies. Threading: the public functions from any user
+// thread.
 #pragma once
 
 #include <atomic>
@@ -29,11 +32,18 @@ namespace local {
 class Embedded final : public detail::Backend, private broker::LocalClient {
   public:
     /// Starts the workers; returns once each birth was answered. `client` outlives it.
-    Embedded(detail::Client& client, std::shared_ptr<ForkHost> host, Plan plan, std::uint32_t workers, std::shared_ptr<net::Wakeup> wakeup);
+    Embedded(detail::Client& client,
+             std::shared_ptr<ForkHost> host,
+             Plan plan,
+             std::uint32_t workers,
+             std::shared_ptr<net::Wakeup> wakeup);
     ~Embedded() override;
 
     void wake() override { wakeup_->notify(); }
-    detail::Liveness liveness() const override { return dead_.load(std::memory_order_relaxed) ? detail::Liveness::Lost : detail::Liveness::Live; }
+    detail::Liveness liveness() const override {
+        return dead_.load(std::memory_order_relaxed) ? detail::Liveness::Lost
+                                                     : detail::Liveness::Live;
+    }
     void close() override;
     void terminate() noexcept override;
     bool join(base::Time until) override;
@@ -81,7 +91,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     std::uint64_t taken_bytes_ = 0;
     std::uint64_t granted_records_ = 0;
     std::uint64_t granted_bytes_ = 0;
-    bool more_ = false;              ///< Submits were left for the next turn.
+    bool more_ = false;  ///< Submits were left for the next turn.
     bool ending_ = false;
     bool terminated_ = false;
     bool watching_host_ = false;
@@ -90,7 +100,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     std::atomic<bool> terminating_{false};
     std::atomic<bool> dead_{false};
 
-    std::mutex mutex_;               // Guards the rest.
+    std::mutex mutex_;  // Guards the rest.
     std::condition_variable changed_;
     bool born_ = false;
     bool ended_ = false;

@@ -22,7 +22,8 @@ struct Shared {
 };
 
 Shared& shared() {
-    // Never destroyed: a pool in a static object may still be alive when destructors of statics run.
+    // Never destroyed: a pool in a static object may still be alive when destructors of statics
+    // run.
     static auto* state = new Shared;
     return *state;
 }
@@ -33,14 +34,17 @@ std::shared_ptr<ForkHost> start() {
     const std::uint64_t snapshot = detail::runner_serial();
     base::Result<supervisor::ForkServer> server = supervisor::ForkServer::start(std::move(options));
     if (!server.ok()) {
-        throw UsageError{server.failure().text + "; call forkmill::init(argc, argv) at the start of main, before any thread is made, or make the first Pool before them"};
+        throw UsageError{server.failure().text +
+                         "; call forkmill::init(argc, argv) at the start of main, before any "
+                         "thread is made, or make the first Pool before them"};
     }
     return std::make_shared<ForkHost>(std::move(server).value(), snapshot);
 }
 
 std::shared_ptr<ForkHost> get_locked(Shared& state) {
     if (state.fork_generation != supervisor::fork_generation()) {
-        // A child of fork(): the fork server belongs to the parent. Its handle is left as it is, closing it is not ours.
+        // A child of fork(): the fork server belongs to the parent. Its handle is left as it is,
+        // closing it is not ours.
         if (state.pinned) static_cast<void>(new std::shared_ptr<ForkHost>(std::move(state.pinned)));
         state.pinned = nullptr;
         state.current.reset();
@@ -49,7 +53,8 @@ std::shared_ptr<ForkHost> get_locked(Shared& state) {
     std::shared_ptr<ForkHost> host = state.current.lock();
     if (host && !host->dead()) return host;
     host = start();
-    // The program itself is no fork of anybody: only the fork server's children count the fork that made them.
+    // The program itself is no fork of anybody: only the fork server's children count the fork that
+    // made them.
     state.fork_generation = supervisor::fork_generation();
     state.current = host;
     if (state.pinned) state.pinned = host;
@@ -84,7 +89,8 @@ void ForkHost::pin() {
     state.pinned = get_locked(state);
 }
 
-ForkHost::ForkHost(supervisor::ForkServer server, std::uint64_t snapshot) : server_(std::move(server)), snapshot_(snapshot), pid_(server_.pid()), fd_(server_.fd()) {}
+ForkHost::ForkHost(supervisor::ForkServer server, std::uint64_t snapshot)
+    : server_(std::move(server)), snapshot_(snapshot), pid_(server_.pid()), fd_(server_.fd()) {}
 
 std::uint16_t ForkHost::open(Port& port) {
     const std::lock_guard lock{mutex_};
@@ -106,7 +112,8 @@ void ForkHost::close(std::uint16_t pool) {
 void ForkHost::pump() {
     const std::lock_guard lock{mutex_};
     while (const std::optional<supervisor::Notice> notice = server_.next()) {
-        if (notice->pool < ports_.size() && ports_[notice->pool] != nullptr) ports_[notice->pool]->deliver(*notice);
+        if (notice->pool < ports_.size() && ports_[notice->pool] != nullptr)
+            ports_[notice->pool]->deliver(*notice);
     }
 }
 
@@ -132,7 +139,11 @@ bool ForkHost::kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, superviso
     return server_.kill(pool, slot, pid, cause);
 }
 
-bool ForkHost::tell(supervisor::Verb verb, std::uint16_t pool, std::uint32_t slot, pid_t pid, std::int32_t detail) {
+bool ForkHost::tell(supervisor::Verb verb,
+                    std::uint16_t pool,
+                    std::uint32_t slot,
+                    pid_t pid,
+                    std::int32_t detail) {
     const std::lock_guard lock{mutex_};
     return server_.tell(verb, pool, slot, pid, detail);
 }

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // ForkHost: the one fork server of this program, shared by all its embedded pools.
 //
-// Invariants: (1) at most one is alive; it lives as long as a pool holds it, or for ever once pinned; (2) what was made before its snapshot() may cross
-// into workers by address, nothing else; (3) a pool's index is not given out again while a process of it may live. Threading: any; notices of a pool come
-// to its Port under the port's own lock.
+// Invariants: (1) at most one is alive; it lives as long as a pool holds it, or for ever once
+// pinned; (2) what was made before its snapshot() may cross into workers by address, nothing else;
+// (3) a pool's index is not given out again while a process of it may live. Threading: any; notices
+// of a pool come to its Port under the port's own lock.
 #pragma once
 
 #include <cstdint>
@@ -34,7 +35,8 @@ class Port {
 
 class ForkHost {
   public:
-    /// The living one, or a new one. Throws UsageError when it would have to fork while the program has other threads.
+    /// The living one, or a new one. Throws UsageError when it would have to fork while the program
+    /// has other threads.
     static std::shared_ptr<ForkHost> get();
     /// forkmill::init: keeps it for the program's life.
     static void pin();
@@ -56,7 +58,11 @@ class ForkHost {
     bool dead();
     bool spawn(const supervisor::SpawnOrder& order);
     bool kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, supervisor::Cause cause);
-    bool tell(supervisor::Verb verb, std::uint16_t pool, std::uint32_t slot, pid_t pid, std::int32_t detail);
+    bool tell(supervisor::Verb verb,
+              std::uint16_t pool,
+              std::uint32_t slot,
+              pid_t pid,
+              std::int32_t detail);
 
   private:
     std::mutex mutex_;

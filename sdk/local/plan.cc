@@ -86,9 +86,11 @@ supervisor::OwnedFd write_plan(const Plan& plan) {
     if (!fd) throw std::system_error{errno, std::generic_category(), "memfd_create"};
     std::size_t at = 0;
     while (at < packer.out().size()) {
-        const ssize_t wrote = ::pwrite(fd.get(), packer.out().data() + at, packer.out().size() - at, static_cast<off_t>(at));
+        const ssize_t wrote = ::pwrite(
+            fd.get(), packer.out().data() + at, packer.out().size() - at, static_cast<off_t>(at));
         if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) throw std::system_error{errno, std::generic_category(), "writing a pool's plan"};
+        if (wrote <= 0)
+            throw std::system_error{errno, std::generic_category(), "writing a pool's plan"};
         at += static_cast<std::size_t>(wrote);
     }
     return fd;
@@ -121,7 +123,8 @@ std::optional<Plan> read_plan(int fd) {
 }
 
 int run_worker(const supervisor::Birth& birth) {
-    const std::optional<Plan> plan = birth.extra_fds.empty() ? std::nullopt : read_plan(birth.extra_fds[0]);
+    const std::optional<Plan> plan =
+        birth.extra_fds.empty() ? std::nullopt : read_plan(birth.extra_fds[0]);
     for (const int fd : birth.extra_fds) ::close(fd);
     if (!plan) return 70;
     worker::EmbeddedBirth life;
@@ -137,7 +140,9 @@ int run_worker(const supervisor::Birth& birth) {
     life.max_tasks_per_child = plan->max_tasks_per_child;
     life.tasks = worker::unpack_task_entries(plan->tasks);
     if (plan->initializer_thunk != nullptr) {
-        life.initializer = [thunk = plan->initializer_thunk, function = plan->initializer, arguments = plan->initargs] {
+        life.initializer = [thunk = plan->initializer_thunk,
+                            function = plan->initializer,
+                            arguments = plan->initargs] {
             detail::Buffer nothing;
             thunk(function, detail::Arguments{arguments, {}}, nothing);
         };

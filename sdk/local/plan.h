@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Plan: what every worker of an embedded pool is told at its birth, by a memfd: bytes and code addresses that are good in any fork of the snapshot.
+// Plan: what every worker of an embedded pool is told at its birth, by a memfd: bytes and code
+// addresses that are good in any fork of the snapshot.
 //
-// Invariants: (1) a plan names only what the fork server knows: the caller left out what came later; (2) it is read by the same build that wrote it.
-// Threading: values.
+// Invariants: (1) a plan names only what the fork server knows: the caller left out what came
+// later; (2) it is read by the same build that wrote it. Threading: values.
 #pragma once
 
 #include <cstdint>
@@ -23,9 +24,9 @@ struct Plan {
     std::string pool;
     std::uint32_t threads = 1;
     std::uint32_t max_tasks_per_child = 0;
-    std::vector<std::byte> tasks;             ///< worker::pack_task_entries.
-    const void* initializer = nullptr;        ///< A function's address, with …
-    detail::Thunk initializer_thunk = nullptr;///< … what runs it; null: there is none.
+    std::vector<std::byte> tasks;               ///< worker::pack_task_entries.
+    const void* initializer = nullptr;          ///< A function's address, with …
+    detail::Thunk initializer_thunk = nullptr;  ///< … what runs it; null: there is none.
     std::vector<std::byte> initargs;
 };
 

@@ -65,7 +65,9 @@ void CallbackQueue::start(std::shared_ptr<void> keep) {
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-bool CallbackQueue::on_this_thread() const { return t_running == this; }
+bool CallbackQueue::on_this_thread() const {
+    return t_running == this;
+}
 
 bool CallbackQueue::run_one() {
     if (on_this_thread()) return false;
@@ -103,7 +105,8 @@ void CallbackQueue::stop() {
     due_.notify_all();
     if (thread_.joinable()) {
         if (thread_.get_id() == std::this_thread::get_id()) {
-            // A callback ends its own pool: the loop runs what is left and ends; it shares what it needs.
+            // A callback ends its own pool: the loop runs what is left and ends; it shares what it
+            // needs.
             thread_.detach();
         } else {
             thread_.join();

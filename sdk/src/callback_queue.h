@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// CallbackQueue: runs what handles asked for once a task settles, in the order outcomes were recorded: on one thread of its own, made when first needed,
-// or on the user's loop through a Dispatcher.
+// CallbackQueue: runs what handles asked for once a task settles, in the order outcomes were
+// recorded: on one thread of its own, made when first needed, or on the user's loop through a
+// Dispatcher.
 //
-// Invariants: (1) one callback at a time, in order of post(); (2) a callback that throws is reported to the log handler, the rest go on; (3) after stop()
-// nothing runs. Its length is bounded by what is unsettled plus what was posted: credit for results is granted as callbacks finish. Threading: any.
+// Invariants: (1) one callback at a time, in order of post(); (2) a callback that throws is
+// reported to the log handler, the rest go on; (3) after stop() nothing runs. Its length is bounded
+// by what is unsettled plus what was posted: credit for results is granted as callbacks finish.
+// Threading: any.
 #pragma once
 
 #include <atomic>
@@ -33,14 +36,17 @@ class CallbackQueue final : public JobQueue {
     /// The table whose slots jobs name. Before the first post().
     void attach(PendingTable& table) { table_ = &table; }
     void post(std::vector<Job>& batch) override;
-    /// Somebody wants callbacks: makes the thread unless a dispatcher serves. The thread shares `keep`, so that the last handle may go in a callback.
+    /// Somebody wants callbacks: makes the thread unless a dispatcher serves. The thread shares
+    /// `keep`, so that the last handle may go in a callback.
     void start(std::shared_ptr<void> keep);
     /// Runs one due job on this thread. False: none was due.
     bool run_one();
     /// True on the thread that runs a callback of this queue just now.
     bool on_this_thread() const;
-    /// Lets everything posted so far run, on this thread if need be, then ends the thread. The dispatcher hears no more of this queue.
+    /// Lets everything posted so far run, on this thread if need be, then ends the thread. The
+    /// dispatcher hears no more of this queue.
     void stop();
+
   private:
     void loop();
 
@@ -52,7 +58,8 @@ class CallbackQueue final : public JobQueue {
     bool started_ = false;
     bool stopping_ = false;
     std::thread thread_;
-    std::mutex running_;   ///< Held while a callback runs: keeps a dispatcher and stop() from running two at once.
+    std::mutex running_;  ///< Held while a callback runs: keeps a dispatcher and stop() from
+                          ///< running two at once.
 };
 
 }  // namespace detail

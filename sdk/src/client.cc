@@ -33,7 +33,9 @@ class Lending {
   public:
     explicit Lending(TaskScope* scope) : scope_(scope) {
         if (scope_ != nullptr && !scope_->block()) {
-            throw_code(wire::Code::WouldDeadlock, "too many tasks of this worker wait for other tasks at once", wire::Ran::Maybe);
+            throw_code(wire::Code::WouldDeadlock,
+                       "too many tasks of this worker wait for other tasks at once",
+                       wire::Ran::Maybe);
         }
     }
     ~Lending() {
@@ -57,12 +59,18 @@ void throw_code(wire::Code code, std::string_view text, wire::Ran ran) {
     throw_error(SettledView{static_cast<std::uint8_t>(wire::Outcome::Failed), packed});
 }
 
-Client::Parts::Parts(Dispatcher* dispatcher, std::function<void()> wake) : callbacks(dispatcher), table(callbacks, std::move(wake)), io(table, callbacks) {
+Client::Parts::Parts(Dispatcher* dispatcher, std::function<void()> wake)
+    : callbacks(dispatcher), table(callbacks, std::move(wake)), io(table, callbacks) {
     callbacks.attach(table);
 }
 
-Client::Client(Dispatcher* dispatcher, std::uint64_t stream, bool nested, std::function<void()> wake)
-    : parts_(std::make_unique<Parts>(dispatcher, std::move(wake))), stream_(stream), nested_(nested) {}
+Client::Client(Dispatcher* dispatcher,
+               std::uint64_t stream,
+               bool nested,
+               std::function<void()> wake)
+    : parts_(std::make_unique<Parts>(dispatcher, std::move(wake))),
+      stream_(stream),
+      nested_(nested) {}
 
 Client::~Client() {
     if (forked()) {
@@ -70,12 +78,19 @@ Client::~Client() {
     }
 }
 
-void Client::set_backend(std::unique_ptr<Backend> backend) { parts_->backend = std::move(backend); }
+void Client::set_backend(std::unique_ptr<Backend> backend) {
+    parts_->backend = std::move(backend);
+}
 
-void Client::throw_forked() { throw ForkedContextError{"this pool was made before fork() and belongs to the parent process; make a new one in the child"}; }
+void Client::throw_forked() {
+    throw ForkedContextError{
+        "this pool was made before fork() and belongs to the parent process; make a new one in the "
+        "child"};
+}
 
 void Client::throw_closed() const {
-    if (phase_.load() == Phase::Open) throw_code(wire::Code::BrokerLost, "the pool's session has ended", wire::Ran::No);
+    if (phase_.load() == Phase::Open)
+        throw_code(wire::Code::BrokerLost, "the pool's session has ended", wire::Ran::No);
     throw UsageError{"the pool is closed: it takes no more tasks"};
 }
 
@@ -83,8 +98,15 @@ void Client::check_submit(std::size_t bytes) {
     check_fork();
     if (phase_.load(std::memory_order_relaxed) != Phase::Open) throw_closed();
     const std::uint64_t max = payload_max_.load(std::memory_order_relaxed);
-    if (bytes > max) throw_code(wire::Code::TooBig, "the packed arguments take " + std::to_string(bytes) + " bytes; the limit is " + std::to_string(max), wire::Ran::No);
-    if (parts_->backend->liveness() == Liveness::Lost) throw_code(wire::Code::BrokerLost, "the broker has been silent for longer than the session lives", wire::Ran::No);
+    if (bytes > max)
+        throw_code(wire::Code::TooBig,
+                   "the packed arguments take " + std::to_string(bytes) + " bytes; the limit is " +
+                       std::to_string(max),
+                   wire::Ran::No);
+    if (parts_->backend->liveness() == Liveness::Lost)
+        throw_code(wire::Code::BrokerLost,
+                   "the broker has been silent for longer than the session lives",
+                   wire::Ran::No);
 }
 
 std::unique_ptr<Aux> Client::make_aux(const SubmitExtra* extra) {
@@ -97,21 +119,25 @@ std::unique_ptr<Aux> Client::make_aux(const SubmitExtra* extra) {
         return std::chrono::duration_cast<std::chrono::nanoseconds>(at.time_since_epoch()).count();
     };
     if (extra != nullptr) {
-        if (extra->key.size() > wire::kKeyMax) throw UsageError{"a task's key has at most 64 bytes"};
-        if (extra->dependencies.size() > wire::kDependenciesMax) throw UsageError{"a task depends on at most 64 results"};
+        if (extra->key.size() > wire::kKeyMax)
+            throw UsageError{"a task's key has at most 64 bytes"};
+        if (extra->dependencies.size() > wire::kDependenciesMax)
+            throw UsageError{"a task depends on at most 64 results"};
         if (extra->deadline) aux->extras.deadline = nanos(*extra->deadline);
         aux->extras.key = extra->key;
     }
     if (passes) {
         if (scope->deadline) {
             const std::int64_t inherited = nanos(*scope->deadline);
-            aux->extras.deadline = aux->extras.deadline == 0 ? inherited : std::min(inherited, aux->extras.deadline);
+            aux->extras.deadline =
+                aux->extras.deadline == 0 ? inherited : std::min(inherited, aux->extras.deadline);
         }
         aux->extras.trace = scope->trace;
         aux->extras.parent = base::TaskId{scope->id.stream, scope->id.seq};
     }
     if (extra != nullptr) {
-        for (const Dependency& dependency : extra->dependencies) parts_->table.of(dependency.ticket);
+        for (const Dependency& dependency : extra->dependencies)
+            parts_->table.of(dependency.ticket);
         for (const Dependency& dependency : extra->dependencies) {
             parts_->table.retain(dependency.ticket.slot);
             aux->dependencies.push_back(dependency);
@@ -125,14 +151,16 @@ Ticket Client::submit(std::uint32_t template_number, Bytes arguments, const Subm
     const bool detached = task_scope() != nullptr && template_definition(template_number).detached;
     std::unique_ptr<Aux> aux = detached && extra == nullptr ? nullptr : make_aux(extra);
     Ticket ticket;
-    const PendingTable::NewTask task{static_cast<std::uint16_t>(template_number), arguments, aux.get(), nullptr, 0};
+    const PendingTable::NewTask task{
+        static_cast<std::uint16_t>(template_number), arguments, aux.get(), nullptr, 0};
     const PendingTable::Taken taken = parts_->table.submit(task, may_block(), ticket);
     if (taken == PendingTable::Taken::Ok) {
         static_cast<void>(aux.release());
         return ticket;
     }
     if (aux) {
-        for (const Dependency& dependency : aux->dependencies) parts_->table.release(dependency.ticket.slot);
+        for (const Dependency& dependency : aux->dependencies)
+            parts_->table.release(dependency.ticket.slot);
     }
     if (taken == PendingTable::Taken::Closed) throw_closed();
     throw_code(wire::Code::Busy, "too many results of this pool are held at once", wire::Ran::No);
@@ -146,7 +174,9 @@ Ticket Client::attach(const TaskId& id) {
     const PendingTable::NewTask task{0, {}, aux.get(), nullptr, 0};
     const PendingTable::Taken taken = parts_->table.submit(task, may_block(), ticket);
     if (taken == PendingTable::Taken::Closed) throw_closed();
-    if (taken == PendingTable::Taken::Full) throw_code(wire::Code::Busy, "too many results of this pool are held at once", wire::Ran::No);
+    if (taken == PendingTable::Taken::Full)
+        throw_code(
+            wire::Code::Busy, "too many results of this pool are held at once", wire::Ran::No);
     static_cast<void>(aux.release());
     return ticket;
 }
@@ -155,8 +185,12 @@ bool Client::watch(base::Time until, bool bounded) {
     if (!bounded) return true;
     const Liveness liveness = parts_->backend->liveness();
     const bool over = base::monotonic_now() >= until;
-    if (liveness == Liveness::Silent || liveness == Liveness::Lost || (over && liveness == Liveness::Away)) {
-        throw_code(wire::Code::Disconnected, "the broker does not answer; the task is still pending and a later get() may return it", wire::Ran::Maybe);
+    if (liveness == Liveness::Silent || liveness == Liveness::Lost ||
+        (over && liveness == Liveness::Away)) {
+        throw_code(
+            wire::Code::Disconnected,
+            "the broker does not answer; the task is still pending and a later get() may return it",
+            wire::Ran::Maybe);
     }
     return !over;
 }
@@ -174,10 +208,12 @@ bool Client::wait_slot(std::uint32_t number, Duration timeout) {
         }
         return true;
     }
-    if (PendingTable::wait(slot, std::min(until, base::monotonic_now() + kBeforeLending), true)) return true;
+    if (PendingTable::wait(slot, std::min(until, base::monotonic_now() + kBeforeLending), true))
+        return true;
     const Lending lent{scope};
     PendingTable& table = parts_->table;
-    const std::stop_callback passed_on{scope != nullptr ? scope->stop : std::stop_token{}, [&table, number] { table.cancel(number, false); }};
+    const std::stop_callback passed_on{scope != nullptr ? scope->stop : std::stop_token{},
+                                       [&table, number] { table.cancel(number, false); }};
     do {
         const base::Time slice = std::min(until, base::monotonic_now() + kSlice);
         if (PendingTable::wait(slot, slice, false)) return true;
@@ -189,7 +225,8 @@ bool Client::wait_until(Duration timeout, const std::function<bool(base::Time)>&
     check_fork();
     TaskScope* scope = task_scope();
     const base::Time until = until_of(timeout);
-    const base::Time first = scope == nullptr ? until : std::min(until, base::monotonic_now() + kBeforeLending);
+    const base::Time first =
+        scope == nullptr ? until : std::min(until, base::monotonic_now() + kBeforeLending);
     if (slice(std::min(first, base::monotonic_now() + kSlice))) return true;
     const Lending lent{scope};
     const bool bounded = until != base::kNever;
@@ -201,7 +238,8 @@ bool Client::wait_until(Duration timeout, const std::function<bool(base::Time)>&
 
 void Client::close() {
     check_fork();
-    if (nested_) throw UsageError{"the pool of a running task is its worker's and cannot be closed"};
+    if (nested_)
+        throw UsageError{"the pool of a running task is its worker's and cannot be closed"};
     Phase open = Phase::Open;
     if (!phase_.compare_exchange_strong(open, Phase::Closed)) return;
     parts_->table.close();
@@ -220,8 +258,10 @@ void Client::terminate() noexcept {
 
 bool Client::join(Duration timeout) {
     check_fork();
-    if (nested_) throw UsageError{"the pool of a running task is its worker's and cannot be joined"};
-    if (parts_->callbacks.on_this_thread()) throw UsageError{"join() inside a callback would wait for itself"};
+    if (nested_)
+        throw UsageError{"the pool of a running task is its worker's and cannot be joined"};
+    if (parts_->callbacks.on_this_thread())
+        throw UsageError{"join() inside a callback would wait for itself"};
     if (phase_.load() == Phase::Open) throw UsageError{"join() comes after close() or terminate()"};
     const base::Time until = until_of(timeout);
     return parts_->table.wait_idle(until) && parts_->backend->join(until);

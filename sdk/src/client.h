@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Client: one session as user threads see it: the pending table, the callbacks and the backend behind them.
+// Client: one session as user threads see it: the pending table, the callbacks and the backend
+// behind them.
 //
-// Invariants: (1) it outlives its Pool as long as a handle does, everything is settled by then; (2) after fork() the child may not use it: calls throw
-// ForkedContextError, destructors do nothing (semantics.md 6); (3) Open → Closed → Ended, never back. Threading: any.
+// Invariants: (1) it outlives its Pool as long as a handle does, everything is settled by then; (2)
+// after fork() the child may not use it: calls throw ForkedContextError, destructors do nothing
+// (semantics.md 6); (3) Open → Closed → Ended, never back. Threading: any.
 #pragma once
 
 #include <atomic>
@@ -42,7 +44,9 @@ class Client : public std::enable_shared_from_this<Client> {
     std::uint64_t stream() const { return stream_; }
     void set_backend(std::unique_ptr<Backend> backend);
     Backend& backend() { return *parts_->backend; }
-    void set_payload_max(std::uint64_t bytes) { payload_max_.store(bytes, std::memory_order_relaxed); }
+    void set_payload_max(std::uint64_t bytes) {
+        payload_max_.store(bytes, std::memory_order_relaxed);
+    }
 
     bool forked() const { return context_.is_forked_child(); }
     void check_fork() const {
@@ -60,7 +64,8 @@ class Client : public std::enable_shared_from_this<Client> {
     Ticket submit(std::uint32_t template_number, Bytes arguments, const SubmitExtra* extra);
     Ticket attach(const TaskId& id);
     bool wait_slot(std::uint32_t slot, Duration timeout);
-    /// Calls `slice(until)` until it is true or the time is over, with all that a wait must watch meanwhile.
+    /// Calls `slice(until)` until it is true or the time is over, with all that a wait must watch
+    /// meanwhile.
     bool wait_until(Duration timeout, const std::function<bool(base::Time)>& slice);
 
     void close();

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Backend: what stands behind a client's pending table: a connection to a daemon, an embedded broker, or a worker's own session.
+// Backend: what stands behind a client's pending table: a connection to a daemon, an embedded
+// broker, or a worker's own session.
 //
-// Invariants: (1) every task handed over is settled at last: by its outcome, by terminate(), or as lost; (2) after stop() no thread of it runs.
-// Threading: all functions from any user thread.
+// Invariants: (1) every task handed over is settled at last: by its outcome, by terminate(), or as
+// lost; (2) after stop() no thread of it runs. Threading: all functions from any user thread.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,9 @@ namespace detail {
 
 enum class Liveness : std::uint8_t {
     Live,
-    Away,     ///< No connection just now; within gone_after.
-    Silent,   ///< Nothing heard for gone_after: bounded waits end with Disconnected.
-    Lost,     ///< Nothing heard for session_ttl: submits fail.
+    Away,    ///< No connection just now; within gone_after.
+    Silent,  ///< Nothing heard for gone_after: bounded waits end with Disconnected.
+    Lost,    ///< Nothing heard for session_ttl: submits fail.
 };
 
 class Backend {

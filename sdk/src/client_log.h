@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// log_warning, log_info: what the SDK has to say to its user, through the handler of set_log_handler (default: warnings to stderr).
+// log_warning, log_info: what the SDK has to say to its user, through the handler of
+// set_log_handler (default: warnings to stderr).
 //
 // Threading: any; the handler is called without a lock of the SDK held.
 #pragma once

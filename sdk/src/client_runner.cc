@@ -14,8 +14,12 @@ std::atomic<std::uint64_t> g_newest{0};
 
 }  // namespace
 
-std::uint64_t runner_serial() noexcept { return g_newest.load(std::memory_order_relaxed); }
-std::uint64_t next_runner_serial() noexcept { return g_newest.fetch_add(1, std::memory_order_relaxed) + 1; }
+std::uint64_t runner_serial() noexcept {
+    return g_newest.load(std::memory_order_relaxed);
+}
+std::uint64_t next_runner_serial() noexcept {
+    return g_newest.fetch_add(1, std::memory_order_relaxed) + 1;
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -5,6 +5,7 @@
 
 #include "forkmill/detail/seam.h"
 #include "forkmill/errors.h"
+#include "forkmill/pool.h"
 #include "sdk/src/client.h"
 #include "sdk/src/group.h"
 
@@ -12,7 +13,12 @@ namespace forkmill {
 inline namespace v0 {
 namespace detail {
 
-Ticket submit(Client& client, std::uint32_t template_number, Bytes arguments, const SubmitExtra* extra) { return client.submit(template_number, arguments, extra); }
+Ticket submit(Client& client,
+              std::uint32_t template_number,
+              Bytes arguments,
+              const SubmitExtra* extra) {
+    return client.submit(template_number, arguments, extra);
+}
 
 TaskId id_of(Client& client, Ticket ticket) {
     client.check_fork();
@@ -35,7 +41,9 @@ bool ready(Client& client, Ticket ticket) {
     return PendingTable::settled(client.table().of(ticket));
 }
 
-SettledView view(Client& client, Ticket ticket) { return PendingTable::view(client.table().of(ticket)); }
+SettledView view(Client& client, Ticket ticket) {
+    return PendingTable::view(client.table().of(ticket));
+}
 
 void cancel(Client& client, Ticket ticket, bool kill) {
     client.check_fork();
@@ -50,7 +58,9 @@ void then(Client& client, Ticket ticket, std::unique_ptr<Completion> completion)
     client.table().then(ticket.slot, std::move(completion));
 }
 
-void on_progress(Client& client, Ticket ticket, std::function<void(double, std::string_view)> handler) {
+void on_progress(Client& client,
+                 Ticket ticket,
+                 std::function<void(double, std::string_view)> handler) {
     client.check_fork();
     client.table().of(ticket);
     client.start_callbacks();
@@ -62,21 +72,40 @@ void drop(Client& client, Ticket ticket) noexcept {
     client.table().release(ticket.slot);
 }
 
-Ticket attach(Client& client, const TaskId& id) { return client.attach(id); }
+Ticket attach(Client& client, const TaskId& id) {
+    return client.attach(id);
+}
 
 GroupPtr group_begin(ClientPtr client, std::uint32_t template_number, std::size_t expected) {
     client->check_submit(0);
-    return std::make_shared<Group>(std::move(client), static_cast<std::uint16_t>(template_number), expected);
+    return std::make_shared<Group>(
+        std::move(client), static_cast<std::uint16_t>(template_number), expected);
 }
 
-void group_submit(Group& group, Bytes arguments, const SubmitExtra* extra) { group.submit(arguments, extra); }
-void group_flush(Group& group) { group.flush(); }
-bool group_wait_all(Group& group, Duration timeout) { return group.wait_all(timeout); }
-bool group_wait_item(Group& group, std::size_t index, Duration timeout) { return group.wait_item(index, timeout); }
-std::optional<std::size_t> group_next(Group& group, Duration timeout) { return group.next(timeout); }
-std::size_t group_settled(const Group& group) { return group.settled(); }
-SettledView group_view(Group& group, std::size_t index) { return group.view(index); }
-void group_release(Group& group, std::size_t index) { group.release(index); }
+void group_submit(Group& group, Bytes arguments, const SubmitExtra* extra) {
+    group.submit(arguments, extra);
+}
+void group_flush(Group& group) {
+    group.flush();
+}
+bool group_wait_all(Group& group, Duration timeout) {
+    return group.wait_all(timeout);
+}
+bool group_wait_item(Group& group, std::size_t index, Duration timeout) {
+    return group.wait_item(index, timeout);
+}
+std::optional<std::size_t> group_next(Group& group, Duration timeout) {
+    return group.next(timeout);
+}
+std::size_t group_settled(const Group& group) {
+    return group.settled();
+}
+SettledView group_view(Group& group, std::size_t index) {
+    return group.view(index);
+}
+void group_release(Group& group, std::size_t index) {
+    group.release(index);
+}
 
 void group_cancel(Group& group, bool kill) noexcept {
     try {
@@ -85,13 +114,25 @@ void group_cancel(Group& group, bool kill) noexcept {
     }
 }
 
-void group_then(Group& group, std::function<void()> done) { group.then(std::move(done)); }
-TaskId group_id(Group& group, std::size_t index) { return group.id(index); }
+void group_then(Group& group, std::function<void()> done) {
+    group.then(std::move(done));
+}
+TaskId group_id(Group& group, std::size_t index) {
+    return group.id(index);
+}
 
-void close_client(Client& client) { client.close(); }
-void terminate_client(Client& client) noexcept { client.terminate(); }
-bool join_client(Client& client, Duration timeout) { return client.join(timeout); }
-void destroy_client(Client& client) noexcept { client.destroy(); }
+void close_client(Client& client) {
+    client.close();
+}
+void terminate_client(Client& client) noexcept {
+    client.terminate();
+}
+bool join_client(Client& client, Duration timeout) {
+    return client.join(timeout);
+}
+void destroy_client(Client& client) noexcept {
+    client.destroy();
+}
 
 std::vector<WorkerInfo> workers_of(Client& client) {
     client.check_fork();

@@ -19,14 +19,17 @@ DispatcherCore::DispatcherCore() : fd_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK))
     if (fd_ < 0) throw std::system_error{errno, std::generic_category(), "eventfd"};
 }
 
-DispatcherCore::~DispatcherCore() { ::close(fd_); }
+DispatcherCore::~DispatcherCore() {
+    ::close(fd_);
+}
 
 void DispatcherCore::announce(CallbackQueue& queue, std::size_t count) {
     const std::lock_guard lock{mutex_};
     const bool first = due_.empty();
     due_.insert(due_.end(), count, &queue);
     const std::uint64_t one = 1;
-    if (first && ::write(fd_, &one, sizeof one) < 0) return;  // It can only fail when it is readable already.
+    if (first && ::write(fd_, &one, sizeof one) < 0)
+        return;  // It can only fail when it is readable already.
 }
 
 void DispatcherCore::remove(CallbackQueue& queue) {

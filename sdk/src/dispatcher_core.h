@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// DispatcherCore: the callbacks of any number of pools, run by whoever calls dispatch(), announced by one eventfd.
+// DispatcherCore: the callbacks of any number of pools, run by whoever calls dispatch(), announced
+// by one eventfd.
 //
-// Invariants: (1) the fd is readable exactly while a callback is due; (2) a removed queue is not touched any more. Threading: any; dispatch() by one at a time.
+// Invariants: (1) the fd is readable exactly while a callback is due; (2) a removed queue is not
+// touched any more. Threading: any; dispatch() by one at a time.
 #pragma once
 
 #include <cstddef>
@@ -29,7 +31,8 @@ class DispatcherCore {
     /// `count` more jobs of `queue` are due.
     void announce(CallbackQueue& queue, std::size_t count);
     void remove(CallbackQueue& queue);
-    /// Runs what is due now; what becomes due meanwhile waits for the next call. The number of callbacks run.
+    /// Runs what is due now; what becomes due meanwhile waits for the next call. The number of
+    /// callbacks run.
     std::size_t dispatch();
 
   private:
@@ -38,7 +41,7 @@ class DispatcherCore {
     int fd_;
     std::mutex mutex_;
     std::deque<CallbackQueue*> due_;
-    std::mutex serving_;   ///< Held from take() to the end of that callback: remove() waits for it.
+    std::mutex serving_;  ///< Held from take() to the end of that callback: remove() waits for it.
 };
 
 /// The core behind a user's Dispatcher.

@@ -17,7 +17,8 @@ constexpr std::uint64_t kBatchBytes = 1024 * 1024;
 
 }  // namespace
 
-Group::Group(ClientPtr client, std::uint16_t template_id, std::size_t expected) : client_(std::move(client)), template_id_(template_id), state_(new GroupState) {
+Group::Group(ClientPtr client, std::uint16_t template_id, std::size_t expected)
+    : client_(std::move(client)), template_id_(template_id), state_(new GroupState) {
     slots_.reserve(std::min<std::size_t>(expected, wire::kWindowMax));
 }
 
@@ -37,12 +38,19 @@ void Group::submit(Bytes arguments, const SubmitExtra* extra) {
     PendingTable& table = client_->table();
     if (claimed_.empty()) {
         table.claim(batch_, claimed_);
-        if (claimed_.empty()) throw_code(wire::Code::Busy, "too many results of this pool are held at once", wire::Ran::No);
+        if (claimed_.empty())
+            throw_code(
+                wire::Code::Busy, "too many results of this pool are held at once", wire::Ran::No);
         std::reverse(claimed_.begin(), claimed_.end());
     }
     std::unique_ptr<Aux> aux = client_->make_aux(extra);
     const std::uint32_t number = claimed_.back();
-    PendingTable::fill(table.at(number), PendingTable::NewTask{template_id_, arguments, aux.release(), state_, static_cast<std::uint32_t>(slots_.size())});
+    PendingTable::fill(table.at(number),
+                       PendingTable::NewTask{template_id_,
+                                             arguments,
+                                             aux.release(),
+                                             state_,
+                                             static_cast<std::uint32_t>(slots_.size())});
     claimed_.pop_back();
     slots_.push_back(number);
     fresh_.push_back(number);
@@ -56,7 +64,8 @@ void Group::submit(Bytes arguments, const SubmitExtra* extra) {
 void Group::flush() {
     if (fresh_.empty()) return;
     state_->add(fresh_.size());
-    const PendingTable::Taken taken = client_->table().hand_over(fresh_, fresh_bytes_, client_->may_block());
+    const PendingTable::Taken taken =
+        client_->table().hand_over(fresh_, fresh_bytes_, client_->may_block());
     if (taken != PendingTable::Taken::Ok) {
         state_->take_back(fresh_.size());
         client_->throw_closed();
@@ -66,7 +75,8 @@ void Group::flush() {
 }
 
 std::uint32_t Group::slot_of(std::size_t index) const {
-    if (index >= slots_.size() || slots_[index] == kNoSlot) throw UsageError{"no such item in this job"};
+    if (index >= slots_.size() || slots_[index] == kNoSlot)
+        throw UsageError{"no such item in this job"};
     return slots_[index];
 }
 
@@ -84,11 +94,14 @@ bool Group::wait_item(std::size_t index, Duration timeout) {
 std::optional<std::size_t> Group::next(Duration timeout) {
     flush();
     std::size_t index = 0;
-    if (client_->wait_until(timeout, [&](base::Time until) { return state_->next(index, until); })) return index;
+    if (client_->wait_until(timeout, [&](base::Time until) { return state_->next(index, until); }))
+        return index;
     return std::nullopt;
 }
 
-SettledView Group::view(std::size_t index) { return PendingTable::view(client_->table().at(slot_of(index))); }
+SettledView Group::view(std::size_t index) {
+    return PendingTable::view(client_->table().at(slot_of(index)));
+}
 
 void Group::release(std::size_t index) {
     const std::uint32_t slot = slot_of(index);
@@ -100,7 +113,8 @@ void Group::cancel(bool kill) {
     flush();
     std::vector<std::uint32_t> open;
     for (const std::uint32_t slot : slots_) {
-        if (slot != kNoSlot && !PendingTable::settled(client_->table().at(slot))) open.push_back(slot);
+        if (slot != kNoSlot && !PendingTable::settled(client_->table().at(slot)))
+            open.push_back(slot);
     }
     if (!open.empty()) client_->table().cancel(open, kill);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Group: many tasks of one template with results by index; its items are handed over in batches under one lock.
+// Group: many tasks of one template with results by index; its items are handed over in batches
+// under one lock.
 //
-// Invariants: (1) index i is slots_[i] until released; (2) the group holds one reference per unreleased item. Threading: one owner thread at a time; wake()
-// from any.
+// Invariants: (1) index i is slots_[i] until released; (2) the group holds one reference per
+// unreleased item. Threading: one owner thread at a time; wake() from any.
 #pragma once
 
 #include <cstdint>
@@ -41,10 +42,10 @@ class Group {
     std::uint16_t template_id_;
     GroupState* state_;
     std::vector<std::uint32_t> slots_;
-    std::vector<std::uint32_t> claimed_;   ///< For items to come, last first.
-    std::vector<std::uint32_t> fresh_;     ///< Filled, not handed over yet.
+    std::vector<std::uint32_t> claimed_;  ///< For items to come, last first.
+    std::vector<std::uint32_t> fresh_;    ///< Filled, not handed over yet.
     std::uint64_t fresh_bytes_ = 0;
-    std::size_t batch_ = 8;                ///< Grows: the first items leave early.
+    std::size_t batch_ = 8;  ///< Grows: the first items leave early.
 };
 
 }  // namespace detail

@@ -17,7 +17,8 @@ void GroupState::io_publish(std::vector<Job>& due) {
         delete this;
         return;
     }
-    if (then_ && complete()) due.push_back(Job{kNoSlot, nullptr, std::exchange(then_, nullptr), false});
+    if (then_ && complete())
+        due.push_back(Job{kNoSlot, nullptr, std::exchange(then_, nullptr), false});
     // Under the lock: once it is released the owner may free this.
     if (waiting_) changed_.notify_all();
 }
@@ -72,7 +73,9 @@ std::size_t GroupState::settled() const {
     return done_.size();
 }
 
-void GroupState::wake() { changed_.notify_all(); }
+void GroupState::wake() {
+    changed_.notify_all();
+}
 
 void GroupState::abandon() {
     std::unique_lock lock{mutex_};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // GroupState: what a group's owner and the I/O side share of a job of many tasks.
 //
-// Invariants: (1) it lives until its owner let go and every item handed over has settled; (2) an index enters `done` once, in the order outcomes were
-// recorded. Threading: io_* by the I/O thread only, all else under its mutex.
+// Invariants: (1) it lives until its owner let go and every item handed over has settled; (2) an
+// index enters `done` once, in the order outcomes were recorded. Threading: io_* by the I/O thread
+// only, all else under its mutex.
 #pragma once
 
 #include <condition_variable>
@@ -24,7 +25,8 @@ class GroupState {
         io_fresh_.push_back(index);
         return io_fresh_.size() == 1;
     }
-    /// Tells the owner of this turn's items; a completion callback that became due is appended to `due`. Ends with the state freed if nobody is left.
+    /// Tells the owner of this turn's items; a completion callback that became due is appended to
+    /// `due`. Ends with the state freed if nobody is left.
     void io_publish(std::vector<Job>& due);
 
     /// Before items are handed over …

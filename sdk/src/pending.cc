@@ -48,7 +48,8 @@ void Slot::clear() {
     size = 0;
 }
 
-PendingTable::PendingTable(JobQueue& jobs, std::function<void()> wake, PendingBounds bounds) : jobs_(jobs), wake_(std::move(wake)), bounds_(bounds) {}
+PendingTable::PendingTable(JobQueue& jobs, std::function<void()> wake, PendingBounds bounds)
+    : jobs_(jobs), wake_(std::move(wake)), bounds_(bounds) {}
 
 PendingTable::~PendingTable() {
     for (std::uint32_t slot = 0; slot < slots_; ++slot) {
@@ -60,7 +61,8 @@ PendingTable::~PendingTable() {
 void PendingTable::grow_locked() {
     const std::uint32_t chunk = slots_ / kChunk;
     Slot* fresh = new Slot[kChunk];
-    for (std::uint32_t i = 0; i < kChunk; ++i) fresh[i].index = i + 1 < kChunk ? slots_ + i + 1 : kNoSlot;
+    for (std::uint32_t i = 0; i < kChunk; ++i)
+        fresh[i].index = i + 1 < kChunk ? slots_ + i + 1 : kNoSlot;
     chunks_[chunk].store(fresh, std::memory_order_release);
     free_ = slots_;
     slots_ += kChunk;
@@ -105,7 +107,8 @@ void PendingTable::release(std::uint32_t slot) {
 }
 
 Slot& PendingTable::of(Ticket ticket) const {
-    if (ticket.slot < kChunk * kChunksMax && chunks_[ticket.slot / kChunk].load(std::memory_order_acquire) != nullptr) {
+    if (ticket.slot < kChunk * kChunksMax &&
+        chunks_[ticket.slot / kChunk].load(std::memory_order_acquire) != nullptr) {
         Slot& slot = at(ticket.slot);
         if (slot.generation.load(std::memory_order_relaxed) == ticket.generation) return slot;
     }
@@ -120,15 +123,20 @@ bool PendingTable::has_room_locked(std::uint64_t tasks, std::uint64_t share) con
     const std::uint64_t bytes = handed_bytes_ - popped_bytes_.load(std::memory_order_relaxed);
     const std::uint64_t open = next_seq_ - floor_.load(std::memory_order_seq_cst);
     // A batch larger than a bound still gets through once nothing waits before it.
-    const bool queue = waiting == 0 || (waiting + tasks <= bounds_.handover_tasks / share && bytes <= bounds_.handover_bytes / share);
+    const bool queue = waiting == 0 || (waiting + tasks <= bounds_.handover_tasks / share &&
+                                        bytes <= bounds_.handover_bytes / share);
     return queue && (open + tasks <= bounds_.window || open == 0);
 }
 
-bool PendingTable::wait_room(std::unique_lock<std::mutex>& lock, std::uint64_t tasks, bool may_block) {
+bool PendingTable::wait_room(std::unique_lock<std::mutex>& lock,
+                             std::uint64_t tasks,
+                             bool may_block) {
     if (closed_) return false;
     if (has_room_locked(tasks, 1)) return true;
-    // A callback thread must not wait for what it alone may free; it may overshoot the queue, never the window.
-    if (!may_block && next_seq_ - floor_.load(std::memory_order_relaxed) + tasks <= bounds_.window) return true;
+    // A callback thread must not wait for what it alone may free; it may overshoot the queue, never
+    // the window.
+    if (!may_block && next_seq_ - floor_.load(std::memory_order_relaxed) + tasks <= bounds_.window)
+        return true;
     blocked_.fetch_add(1, std::memory_order_seq_cst);
     room_.wait(lock, [&] { return closed_ || has_room_locked(tasks, 1); });
     blocked_.fetch_sub(1, std::memory_order_relaxed);
@@ -187,7 +195,9 @@ void PendingTable::claim(std::size_t wanted, std::vector<std::uint32_t>& slots) 
     }
 }
 
-PendingTable::Taken PendingTable::hand_over(const std::vector<std::uint32_t>& slots, std::uint64_t bytes, bool may_block) {
+PendingTable::Taken PendingTable::hand_over(const std::vector<std::uint32_t>& slots,
+                                            std::uint64_t bytes,
+                                            bool may_block) {
     if (slots.empty()) return Taken::Ok;
     std::unique_lock lock{mutex_};
     if (!wait_room(lock, slots.size(), may_block)) return Taken::Closed;
@@ -204,7 +214,8 @@ PendingTable::Taken PendingTable::hand_over(const std::vector<std::uint32_t>& sl
 void PendingTable::give_back(const std::vector<std::uint32_t>& slots) {
     for (const std::uint32_t slot : slots) {
         if ((at(slot).form & kExtras) != 0) {
-            for (const Dependency& dependency : static_cast<Aux*>(at(slot).link)->dependencies) release(dependency.ticket.slot);
+            for (const Dependency& dependency : static_cast<Aux*>(at(slot).link)->dependencies)
+                release(dependency.ticket.slot);
         }
         reclaim(at(slot));
     }
@@ -225,7 +236,8 @@ void PendingTable::close() {
 bool PendingTable::wait(Slot& slot, base::Time until, bool spin) {
     if (settled(slot)) return true;
     if (spin) {
-        // Yielding lets the thread that will settle it run on the same core; without it a spin only delays it.
+        // Yielding lets the thread that will settle it run on the same core; without it a spin only
+        // delays it.
         const base::Time end = std::min(until, base::monotonic_now() + kSpin);
         do {
             ::sched_yield();
@@ -236,7 +248,8 @@ bool PendingTable::wait(Slot& slot, base::Time until, bool spin) {
         std::uint32_t word = slot.state.load(std::memory_order_acquire);
         if ((word & kSettled) != 0) return true;
         if ((word & kWaiters) == 0) {
-            if (!slot.state.compare_exchange_weak(word, word | kWaiters, std::memory_order_acq_rel)) continue;
+            if (!slot.state.compare_exchange_weak(word, word | kWaiters, std::memory_order_acq_rel))
+                continue;
             word |= kWaiters;
         }
         if (futex_wait(slot.state, word, until) != FutexResult::Changed) return settled(slot);
@@ -283,7 +296,8 @@ void PendingTable::then(std::uint32_t number, std::unique_ptr<Completion> comple
     if (!due.empty()) jobs_.post(due);
 }
 
-void PendingTable::on_progress(std::uint32_t number, std::function<void(double, std::string_view)> handler) {
+void PendingTable::on_progress(std::uint32_t number,
+                               std::function<void(double, std::string_view)> handler) {
     Slot& slot = at(number);
     const std::lock_guard lock{aux_mutex_};
     aux_locked(slot).progress = std::move(handler);
@@ -326,7 +340,8 @@ bool PendingTable::wait_idle(base::Time until) {
     std::unique_lock lock{idle_mutex_};
     bool idle = unsettled() == 0;
     while (!idle && base::monotonic_now() < until) {
-        const base::Duration left = std::min<base::Duration>(until - base::monotonic_now(), std::chrono::milliseconds{500});
+        const base::Duration left =
+            std::min<base::Duration>(until - base::monotonic_now(), std::chrono::milliseconds{500});
         idle_.wait_for(lock, left);
         idle = unsettled() == 0;
     }

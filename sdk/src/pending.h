@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// PendingTable: every task a client has submitted and somebody still holds, one slab slot each; the meeting place of user threads and the I/O side.
+// PendingTable: every task a client has submitted and somebody still holds, one slab slot each; the
+// meeting place of user threads and the I/O side.
 //
-// Invariants: (1) a slot is claimed until its last reference is gone: one of the table while the task is unsettled, one per handle, per queued callback and
-// per task that depends on it; (2) arguments stay in the slot until the outcome, then the result takes their place; (3) kSettled is set once, after outcome
-// and body are written; (4) seqs are dense in the order of hand-over; (5) unsettled seqs span at most Bounds::window, tasks not yet taken at most
-// Bounds::handover_*: submit blocks there. Threading: all public functions are thread-safe; PendingIo (pending_io.h) is the I/O thread's view.
+// Invariants: (1) a slot is claimed until its last reference is gone: one of the table while the
+// task is unsettled, one per handle, per queued callback and per task that depends on it; (2)
+// arguments stay in the slot until the outcome, then the result takes their place; (3) kSettled is
+// set once, after outcome and body are written; (4) seqs are dense in the order of hand-over; (5)
+// unsettled seqs span at most Bounds::window, tasks not yet taken at most Bounds::handover_*:
+// submit blocks there. Threading: all public functions are thread-safe; PendingIo (pending_io.h) is
+// the I/O thread's view.
 #pragma once
 
 #include <array>
@@ -32,15 +36,16 @@ class GroupState;
 
 enum SlotState : std::uint32_t {
     kSettled = 1,
-    kWaiters = 2,   ///< Somebody sleeps on the word.
-    kNotify = 4,    ///< `link` is an Aux with completions or a progress handler.
+    kWaiters = 2,  ///< Somebody sleeps on the word.
+    kNotify = 4,   ///< `link` is an Aux with completions or a progress handler.
 };
 enum SlotForm : std::uint8_t {
-    kBlob = 1,      ///< The body is a Blob in the storage, else it is the storage's first `size` bytes.
-    kExtras = 2,    ///< `link` was an Aux from the beginning.
-    kGroup = 4,     ///< `index` is the item's number in its GroupState: `link`, or the Aux's group with kExtras.
-    kCancel = 8,    ///< A cancel was asked for …
-    kKill = 16,     ///< … with kill.
+    kBlob = 1,  ///< The body is a Blob in the storage, else it is the storage's first `size` bytes.
+    kExtras = 2,  ///< `link` was an Aux from the beginning.
+    kGroup = 4,   ///< `index` is the item's number in its GroupState: `link`, or the Aux's group
+                  ///< with kExtras.
+    kCancel = 8,  ///< A cancel was asked for …
+    kKill = 16,   ///< … with kill.
 };
 
 inline constexpr std::size_t kInlineBytes = 56;
@@ -56,11 +61,13 @@ struct Slot {
     std::uint64_t seq = 0;
     void* link = nullptr;
     std::uint32_t size = 0;
-    std::uint32_t index = kNoSlot;   ///< In its group; of the next free slot while free.
+    std::uint32_t index = kNoSlot;  ///< In its group; of the next free slot while free.
     alignas(8) std::array<std::byte, kInlineBytes> storage{};
 
     base::Blob& blob() { return *std::launder(reinterpret_cast<base::Blob*>(storage.data())); }
-    base::ByteView body() { return (form & kBlob) != 0 ? blob().view() : base::ByteView{storage.data(), size}; }
+    base::ByteView body() {
+        return (form & kBlob) != 0 ? blob().view() : base::ByteView{storage.data(), size};
+    }
     void put(base::ByteView bytes);
     void put(base::Blob owner);
     void clear();
@@ -70,23 +77,24 @@ static_assert(sizeof(Slot) == 96);
 /// What most tasks do not have.
 struct Aux {
     bool has_extras = false;
-    wire::Extras extras;                                  ///< Without dependencies: these follow.
-    std::vector<Dependency> dependencies;                 ///< Each holds a reference on its slot until this task settles.
-    std::optional<base::TaskId> attach;                   ///< No task of ours: the outcome of this one is asked for.
+    wire::Extras extras;  ///< Without dependencies: these follow.
+    std::vector<Dependency>
+        dependencies;  ///< Each holds a reference on its slot until this task settles.
+    std::optional<base::TaskId> attach;  ///< No task of ours: the outcome of this one is asked for.
     GroupState* group = nullptr;
     std::vector<std::unique_ptr<Completion>> completions;
     std::function<void(double, std::string_view)> progress;
-    double fraction = 0;                                  ///< Newest progress not yet told.
+    double fraction = 0;  ///< Newest progress not yet told.
     std::string note;
     bool progress_queued = false;
 };
 
 /// A callback that is due.
 struct Job {
-    std::uint32_t slot = kNoSlot;                         ///< Holds a reference when set.
+    std::uint32_t slot = kNoSlot;  ///< Holds a reference when set.
     std::unique_ptr<Completion> completion;
-    std::function<void()> call;                           ///< Instead of a completion.
-    bool counts = false;                                  ///< Its end frees result credit.
+    std::function<void()> call;  ///< Instead of a completion.
+    bool counts = false;         ///< Its end frees result credit.
 };
 class JobQueue {
   public:
@@ -99,7 +107,7 @@ struct PendingBounds {
     std::uint64_t window = wire::kWindowMax;
     std::uint64_t handover_tasks = 64 * 1024;
     std::uint64_t handover_bytes = 64ULL << 20;
-    std::uint32_t slots = 16U << 20;                      ///< Held handles, settled ones included.
+    std::uint32_t slots = 16U << 20;  ///< Held handles, settled ones included.
 };
 
 class PendingTable {
@@ -108,20 +116,23 @@ class PendingTable {
     struct NewTask {
         std::uint16_t template_id = 0;
         Bytes arguments;
-        Aux* aux = nullptr;                               ///< Owned by the slot once Ok.
+        Aux* aux = nullptr;  ///< Owned by the slot once Ok.
         GroupState* group = nullptr;
         std::uint32_t index = 0;
     };
 
-    /// `wake` is called without a lock when the first thing since the I/O side's last look is handed over.
+    /// `wake` is called without a lock when the first thing since the I/O side's last look is
+    /// handed over.
     PendingTable(JobQueue& jobs, std::function<void()> wake, PendingBounds bounds = {});
     ~PendingTable();
     PendingTable(const PendingTable&) = delete;
     PendingTable& operator=(const PendingTable&) = delete;
 
-    /// Claims a slot with a reference for the caller and hands the task over. Blocks at a bound if it may.
+    /// Claims a slot with a reference for the caller and hands the task over. Blocks at a bound if
+    /// it may.
     Taken submit(const NewTask& task, bool may_block, Ticket& ticket);
-    /// The same for items of one group under one lock: `slots` holds the claimed slots in order, filled by claim(). Seqs are given here.
+    /// The same for items of one group under one lock: `slots` holds the claimed slots in order,
+    /// filled by claim(). Seqs are given here.
     Taken hand_over(const std::vector<std::uint32_t>& slots, std::uint64_t bytes, bool may_block);
     /// Claims up to `wanted` slots (at least one unless the table is full) for hand_over().
     void claim(std::size_t wanted, std::vector<std::uint32_t>& slots);
@@ -130,17 +141,22 @@ class PendingTable {
     /// No submit succeeds any more; blocked ones return Closed.
     void close();
 
-    Slot& at(std::uint32_t slot) const { return chunks_[slot / kChunk].load(std::memory_order_acquire)[slot % kChunk]; }
+    Slot& at(std::uint32_t slot) const {
+        return chunks_[slot / kChunk].load(std::memory_order_acquire)[slot % kChunk];
+    }
     /// The slot of a live ticket; throws UsageError for one that was dropped.
     Slot& of(Ticket ticket) const;
-    static bool settled(const Slot& slot) { return (slot.state.load(std::memory_order_acquire) & kSettled) != 0; }
-    /// Spins at most ~50 µs, then sleeps until settled, `until`, or a wake without reason (see wake_waiters). Returns settled().
+    static bool settled(const Slot& slot) {
+        return (slot.state.load(std::memory_order_acquire) & kSettled) != 0;
+    }
+    /// Spins at most ~50 µs, then sleeps until settled, `until`, or a wake without reason (see
+    /// wake_waiters). Returns settled().
     static bool wait(Slot& slot, base::Time until, bool spin);
     static SettledView view(Slot& slot) { return SettledView{slot.outcome, slot.body()}; }
     void retain(std::uint32_t slot) const { at(slot).refs.fetch_add(1, std::memory_order_relaxed); }
     void release(std::uint32_t slot);
 
-    void cancel(std::uint32_t slot, bool kill);           ///< The caller holds a reference.
+    void cancel(std::uint32_t slot, bool kill);  ///< The caller holds a reference.
     void cancel(const std::vector<std::uint32_t>& slots, bool kill);
     void then(std::uint32_t slot, std::unique_ptr<Completion> completion);
     void on_progress(std::uint32_t slot, std::function<void(double, std::string_view)> handler);
@@ -171,7 +187,7 @@ class PendingTable {
     const PendingBounds bounds_;
     std::array<std::atomic<Slot*>, kChunksMax> chunks_{};
 
-    alignas(64) mutable std::mutex mutex_;                // Guards all up to the next comment.
+    alignas(64) mutable std::mutex mutex_;  // Guards all up to the next comment.
     std::condition_variable room_;
     std::uint32_t free_ = kNoSlot;
     std::uint32_t slots_ = 0;
@@ -179,18 +195,20 @@ class PendingTable {
     std::uint64_t next_seq_ = 1;
     std::uint64_t handed_bytes_ = 0;
     std::vector<std::uint32_t> handed_;
-    std::vector<std::pair<std::uint32_t, bool>> cancels_; ///< Each holds a reference.
+    std::vector<std::pair<std::uint32_t, bool>> cancels_;  ///< Each holds a reference.
     bool closed_ = false;
 
-    std::mutex aux_mutex_;                                // Guards completions and progress of every Aux.
+    std::mutex aux_mutex_;  // Guards completions and progress of every Aux.
 
-    alignas(64) std::atomic<bool> has_work_{false};       // Written by submitters, read by a spinning I/O thread.
+    alignas(64) std::atomic<bool> has_work_{
+        false};  // Written by submitters, read by a spinning I/O thread.
     std::atomic<std::uint32_t> blocked_{0};
-    alignas(64) std::atomic<std::uint64_t> popped_{0};    // Written by the I/O side.
+    alignas(64) std::atomic<std::uint64_t> popped_{0};  // Written by the I/O side.
     std::atomic<std::uint64_t> popped_bytes_{0};
     std::atomic<std::uint64_t> floor_{1};
     std::atomic<std::uint64_t> settled_count_{0};
-    alignas(64) std::atomic<std::uint64_t> consumed_records_{0};  // Written by whoever runs callbacks.
+    alignas(64) std::atomic<std::uint64_t> consumed_records_{
+        0};  // Written by whoever runs callbacks.
     std::atomic<std::uint64_t> consumed_bytes_{0};
     std::mutex idle_mutex_;
     std::condition_variable idle_;

@@ -22,7 +22,9 @@ namespace detail {
 
 enum class FutexResult : std::uint8_t { Woken, Changed, Timeout };
 
-inline FutexResult futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t expected, base::Time until) {
+inline FutexResult futex_wait(std::atomic<std::uint32_t>& word,
+                              std::uint32_t expected,
+                              base::Time until) {
     timespec at{};
     timespec* limit = nullptr;
     if (until != base::kNever) {
@@ -32,14 +34,27 @@ inline FutexResult futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t ex
         at.tv_nsec = ns % 1'000'000'000;
         limit = &at;
     }
-    // FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC, so early wake-ups need no arithmetic.
-    const long rc = ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAIT_BITSET_PRIVATE, expected, limit, nullptr, FUTEX_BITSET_MATCH_ANY);
+    // FUTEX_WAIT_BITSET takes an absolute time on CLOCK_MONOTONIC, so early wake-ups need no
+    // arithmetic.
+    const long rc = ::syscall(SYS_futex,
+                              reinterpret_cast<std::uint32_t*>(&word),
+                              FUTEX_WAIT_BITSET_PRIVATE,
+                              expected,
+                              limit,
+                              nullptr,
+                              FUTEX_BITSET_MATCH_ANY);
     if (rc == 0 || errno == EINTR) return FutexResult::Woken;
     return errno == ETIMEDOUT ? FutexResult::Timeout : FutexResult::Changed;
 }
 
 inline void futex_wake_all(std::atomic<std::uint32_t>& word) {
-    ::syscall(SYS_futex, reinterpret_cast<std::uint32_t*>(&word), FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+    ::syscall(SYS_futex,
+              reinterpret_cast<std::uint32_t*>(&word),
+              FUTEX_WAKE_PRIVATE,
+              INT_MAX,
+              nullptr,
+              nullptr,
+              0);
 }
 
 }  // namespace detail

@@ -27,7 +27,8 @@ wire::ErrorInfo caused_by(base::ByteView packed) {
     info.ran = wire::Ran::No;
     if (const auto inner = wire::unpack_error(packed); inner.ok()) {
         const wire::ErrorInfo& cause = inner.value();
-        info.nested.emplace_back(cause.type.empty() ? std::string{wire::name_of(cause.code)} : cause.type, cause.what);
+        info.nested.emplace_back(
+            cause.type.empty() ? std::string{wire::name_of(cause.code)} : cause.type, cause.what);
         info.nested.insert(info.nested.end(), cause.nested.begin(), cause.nested.end());
         if (info.nested.size() > 16) info.nested.resize(16);
     }
@@ -41,7 +42,8 @@ wire::ErrorInfo caused_by(base::ByteView packed) {
 void PendingIo::append(std::uint32_t slot) {
     if (end_ - floor_ == ring_.size()) {
         std::vector<std::uint32_t> larger(ring_.size() * 2, kNoSlot);
-        for (std::uint64_t seq = floor_; seq < end_; ++seq) larger[seq & (larger.size() - 1)] = ring_[seq & (ring_.size() - 1)];
+        for (std::uint64_t seq = floor_; seq < end_; ++seq)
+            larger[seq & (larger.size() - 1)] = ring_[seq & (ring_.size() - 1)];
         ring_ = std::move(larger);
     }
     ring_[end_ & (ring_.size() - 1)] = slot;
@@ -71,7 +73,11 @@ void PendingIo::take_cancel(std::uint32_t number, bool kill) {
         slot.form = static_cast<std::uint8_t>(slot.form | kCancel | (kill ? kKill : 0));
         const bool leaving = peeked_ && item_.seq == slot.seq;  // Its body may be partly out.
         if (slot.seq >= sent_ && !leaving) {
-            fail(slot.seq, wire::Outcome::Cancelled, wire::Code::TaskCancelled, "cancelled before it was sent", wire::Ran::No);
+            fail(slot.seq,
+                 wire::Outcome::Cancelled,
+                 wire::Code::TaskCancelled,
+                 "cancelled before it was sent",
+                 wire::Ran::No);
         } else {
             cancels_.push_back(session::CancelItem{slot.seq, kill});
         }
@@ -87,7 +93,8 @@ bool PendingIo::peek_retry() {
         const Ready ready = slot_of(seq) == kNoSlot ? Ready::Ended : prepare(seq, true);
         if (ready == Ready::Yes) return true;
         retry_.pop_front();
-        if (ready == Ready::Wait) retry_.push_back(seq);  // Its result is on its way; the others need not wait for it.
+        if (ready == Ready::Wait)
+            retry_.push_back(seq);  // Its result is on its way; the others need not wait for it.
     }
     return false;
 }
@@ -102,8 +109,10 @@ const session::SubmitItem* PendingIo::peek() {
     peeked_ = peeked_retry_;
     while (!peeked_ && cursor_ < end_) {
         const std::uint32_t number = slot_of(cursor_);
-        if (number != kNoSlot && (table_.at(number).form & kCancel) == 0) peeked_ = prepare(cursor_, false) == Ready::Yes;
-        if (!peeked_ && cursor_ < end_) ++cursor_;  // Settled already, or only its cancel is told again.
+        if (number != kNoSlot && (table_.at(number).form & kCancel) == 0)
+            peeked_ = prepare(cursor_, false) == Ready::Yes;
+        if (!peeked_ && cursor_ < end_)
+            ++cursor_;  // Settled already, or only its cancel is told again.
     }
     return peeked_ ? &item_ : nullptr;
 }
@@ -129,11 +138,17 @@ PendingIo::Ready PendingIo::prepare(std::uint64_t seq, bool again) {
     }
     const std::optional<std::uint16_t> id = session_template(slot.template_id);
     if (!id) {
-        fail(seq, wire::Outcome::Failed, wire::Code::TooManyTemplates, "more than 4,096 different task and option sets in one session", wire::Ran::No);
+        fail(seq,
+             wire::Outcome::Failed,
+             wire::Code::TooManyTemplates,
+             "more than 4,096 different task and option sets in one session",
+             wire::Ran::No);
         return Ready::Ended;
     }
     item_.template_id = *id;
-    if (item_.extras != &item_extras_ || item_body_.empty()) item_.body = (slot.form & kBlob) != 0 ? base::Body::of(slot.blob()) : base::Body::of(slot.body());
+    if (item_.extras != &item_extras_ || item_body_.empty())
+        item_.body =
+            (slot.form & kBlob) != 0 ? base::Body::of(slot.blob()) : base::Body::of(slot.body());
     return Ready::Yes;
 }
 
@@ -157,10 +172,16 @@ PendingIo::Ready PendingIo::resolve(Slot& slot, Aux& aux, bool again) {
     }
     item_.extras = &item_extras_;
     if (values.empty()) return Ready::Yes;
-    std::sort(values.begin(), values.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(values.begin(), values.end(), [](const auto& a, const auto& b) {
+        return a.first < b.first;
+    });
     std::optional<base::Blob> whole = splice(slot.body(), values);
     if (!whole) {
-        fail(slot.seq, wire::Outcome::Failed, wire::Code::BadArguments, "the packed arguments are no array of as many elements", wire::Ran::No);
+        fail(slot.seq,
+             wire::Outcome::Failed,
+             wire::Code::BadArguments,
+             "the packed arguments are no array of as many elements",
+             wire::Ran::No);
         return Ready::Ended;
     }
     item_body_ = std::move(*whole);
@@ -215,7 +236,8 @@ void PendingIo::rewind() {
         const std::uint32_t number = slot_of(seq);
         if (number == kNoSlot) continue;
         const std::uint8_t form = table_.at(number).form;
-        if ((form & kCancel) != 0) cancels_.push_back(session::CancelItem{seq, (form & kKill) != 0});
+        if ((form & kCancel) != 0)
+            cancels_.push_back(session::CancelItem{seq, (form & kKill) != 0});
     }
 }
 
@@ -272,9 +294,12 @@ bool PendingIo::settle(std::uint64_t seq, wire::Outcome outcome, const base::Bod
 }
 
 void PendingIo::notify(std::uint32_t number, Slot& slot, bool& held) {
-    // `link` of a task outside groups may be written by then() at this moment; kNotify says when it may be read.
+    // `link` of a task outside groups may be written by then() at this moment; kNotify says when it
+    // may be read.
     GroupState* group = nullptr;
-    if ((slot.form & kGroup) != 0) group = (slot.form & kExtras) != 0 ? static_cast<Aux*>(slot.link)->group : static_cast<GroupState*>(slot.link);
+    if ((slot.form & kGroup) != 0)
+        group = (slot.form & kExtras) != 0 ? static_cast<Aux*>(slot.link)->group
+                                           : static_cast<GroupState*>(slot.link);
     const std::uint32_t index = slot.index;
     const std::uint32_t before = slot.state.fetch_or(kSettled, std::memory_order_acq_rel);
     if ((before & kWaiters) != 0) wakes_.push_back(&slot.state);
@@ -303,7 +328,11 @@ void PendingIo::release_dependencies(Aux& aux) {
     aux.dependencies.clear();
 }
 
-void PendingIo::fail(std::uint64_t seq, wire::Outcome outcome, wire::Code code, std::string_view text, wire::Ran ran) {
+void PendingIo::fail(std::uint64_t seq,
+                     wire::Outcome outcome,
+                     wire::Code code,
+                     std::string_view text,
+                     wire::Ran ran) {
     wire::ErrorInfo info;
     info.code = code;
     info.what = text;
@@ -311,7 +340,8 @@ void PendingIo::fail(std::uint64_t seq, wire::Outcome outcome, wire::Code code, 
     const std::uint32_t number = slot_of(seq);
     if (number == kNoSlot) return;
     const Slot& slot = table_.at(number);
-    if ((slot.form & kExtras) == 0 || !static_cast<Aux*>(slot.link)->attach) info.task = template_definition(slot.template_id).name;
+    if ((slot.form & kExtras) == 0 || !static_cast<Aux*>(slot.link)->attach)
+        info.task = template_definition(slot.template_id).name;
     const std::vector<std::byte> packed = wire::pack_error(info);
     settle(seq, outcome, base::Body::of(base::ByteView{packed}));
 }
@@ -320,7 +350,8 @@ void PendingIo::fail_all(wire::Outcome outcome, wire::Code code, std::string_vie
     take();
     const std::uint64_t end = end_;
     const std::uint64_t sent = sent_;
-    for (std::uint64_t seq = floor_; seq < end; ++seq) fail(seq, outcome, code, text, seq < sent ? wire::Ran::Maybe : wire::Ran::No);
+    for (std::uint64_t seq = floor_; seq < end; ++seq)
+        fail(seq, outcome, code, text, seq < sent ? wire::Ran::Maybe : wire::Ran::No);
 }
 
 void PendingIo::on_refused(const wire::Refused& refused) {
@@ -328,32 +359,48 @@ void PendingIo::on_refused(const wire::Refused& refused) {
     if (number == kNoSlot) return;
     Slot& slot = table_.at(number);
     if ((slot.form & kCancel) != 0) {
-        fail(refused.seq, wire::Outcome::Cancelled, wire::Code::TaskCancelled, "cancelled", wire::Ran::No);
+        fail(refused.seq,
+             wire::Outcome::Cancelled,
+             wire::Code::TaskCancelled,
+             "cancelled",
+             wire::Ran::No);
         return;
     }
-    const bool depends = (slot.form & kExtras) != 0 && !static_cast<Aux*>(slot.link)->dependencies.empty();
+    const bool depends =
+        (slot.form & kExtras) != 0 && !static_cast<Aux*>(slot.link)->dependencies.empty();
     if (refused.code == wire::Code::UnknownDependency && depends) {
         // Its result crossed our submit; it is here by now or about to be, and goes along inline.
         retry_.push_back(refused.seq);
     } else if (refused.code == wire::Code::Busy) {
-        const base::Duration after = std::max<base::Duration>(kBusyRetryMin, std::chrono::milliseconds{refused.retry_after_ms});
+        const base::Duration after = std::max<base::Duration>(
+            kBusyRetryMin, std::chrono::milliseconds{refused.retry_after_ms});
         busy_.push_back(Busy{now_ + after, refused.seq});
     } else {
-        fail(refused.seq, wire::Outcome::Failed, refused.code, refused.text.empty() ? wire::name_of(refused.code) : refused.text, wire::Ran::No);
+        fail(refused.seq,
+             wire::Outcome::Failed,
+             refused.code,
+             refused.text.empty() ? wire::name_of(refused.code) : refused.text,
+             wire::Ran::No);
     }
 }
 
 void PendingIo::on_forgotten(std::uint64_t first, std::uint64_t count) {
     const std::uint64_t from = std::max(first, floor_);
     const std::uint64_t to = count > end_ - std::min(first, end_) ? end_ : first + count;
-    for (std::uint64_t seq = from; seq < to; ++seq) fail(seq, wire::Outcome::Failed, wire::Code::Forgotten, "the broker no longer knows this task", wire::Ran::Maybe);
+    for (std::uint64_t seq = from; seq < to; ++seq)
+        fail(seq,
+             wire::Outcome::Failed,
+             wire::Code::Forgotten,
+             "the broker no longer knows this task",
+             wire::Ran::Maybe);
 }
 
 void PendingIo::on_partial(std::uint64_t seq, double fraction, std::string_view note) {
     const std::uint32_t number = slot_of(seq);
     if (number == kNoSlot) return;
     Slot& slot = table_.at(number);
-    if ((slot.form & kGroup) != 0 || (slot.state.load(std::memory_order_acquire) & kNotify) == 0) return;
+    if ((slot.form & kGroup) != 0 || (slot.state.load(std::memory_order_acquire) & kNotify) == 0)
+        return;
     const std::lock_guard lock{table_.aux_mutex_};
     auto& aux = *static_cast<Aux*>(slot.link);
     if (!aux.progress) return;
@@ -362,7 +409,9 @@ void PendingIo::on_partial(std::uint64_t seq, double fraction, std::string_view 
     if (std::exchange(aux.progress_queued, true)) return;
     table_.retain(number);
     PendingTable& table = table_;
-    due_.push_back(Job{number, nullptr, [&table, &aux] {
+    due_.push_back(Job{number,
+                       nullptr,
+                       [&table, &aux] {
                            std::unique_lock inner{table.aux_mutex_};
                            aux.progress_queued = false;
                            const auto handler = aux.progress;
@@ -370,7 +419,8 @@ void PendingIo::on_partial(std::uint64_t seq, double fraction, std::string_view 
                            const std::string text = aux.note;
                            inner.unlock();
                            if (handler) handler(newest, text);
-                       }, false});
+                       },
+                       false});
 }
 
 void PendingIo::on_reply(const wire::Reply& answer) {
@@ -379,7 +429,8 @@ void PendingIo::on_reply(const wire::Reply& answer) {
 
 std::pair<std::uint64_t, std::uint64_t> PendingIo::consumed() {
     if (table_.consumed_records_.load(std::memory_order_relaxed) == 0) return {0, 0};
-    return {table_.consumed_records_.exchange(0, std::memory_order_relaxed), table_.consumed_bytes_.exchange(0, std::memory_order_relaxed)};
+    return {table_.consumed_records_.exchange(0, std::memory_order_relaxed),
+            table_.consumed_bytes_.exchange(0, std::memory_order_relaxed)};
 }
 
 void PendingIo::on_turn(session::ClientCore& core) {
@@ -390,7 +441,8 @@ void PendingIo::on_turn(session::ClientCore& core) {
 }
 
 void PendingIo::publish() {
-    if (settled_ != 0) table_.settled_count_.fetch_add(std::exchange(settled_, 0), std::memory_order_seq_cst);
+    if (settled_ != 0)
+        table_.settled_count_.fetch_add(std::exchange(settled_, 0), std::memory_order_seq_cst);
     for (std::atomic<std::uint32_t>* word : wakes_) futex_wake_all(*word);
     wakes_.clear();
     for (GroupState* group : groups_) group->io_publish(due_);

@@ -17,7 +17,8 @@ struct Head {
 
 std::uint64_t big_endian(base::ByteView bytes, std::size_t at, std::size_t width) {
     std::uint64_t value = 0;
-    for (std::size_t i = 0; i < width; ++i) value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
+    for (std::size_t i = 0; i < width; ++i)
+        value = value << 8 | std::to_integer<std::uint64_t>(bytes[at + i]);
     return value;
 }
 
@@ -39,27 +40,59 @@ std::optional<Head> head_of(base::ByteView bytes) {
     if (tag <= 0x9f) return Head{1, tag & 0x0fU};
     if (tag <= 0xbf) return Head{1 + (tag & 0x1fU), 0};
     switch (tag) {
-        case 0xc0: case 0xc2: case 0xc3: return Head{1, 0};
-        case 0xc4: case 0xd9: return sized(bytes, 1, 0);
-        case 0xc5: case 0xda: return sized(bytes, 2, 0);
-        case 0xc6: case 0xdb: return sized(bytes, 4, 0);
-        case 0xc7: return sized(bytes, 1, 1);
-        case 0xc8: return sized(bytes, 2, 1);
-        case 0xc9: return sized(bytes, 4, 1);
-        case 0xcc: case 0xd0: return Head{2, 0};
-        case 0xcd: case 0xd1: return Head{3, 0};
-        case 0xca: case 0xce: case 0xd2: return Head{5, 0};
-        case 0xcb: case 0xcf: case 0xd3: return Head{9, 0};
-        case 0xd4: return Head{3, 0};
-        case 0xd5: return Head{4, 0};
-        case 0xd6: return Head{6, 0};
-        case 0xd7: return Head{10, 0};
-        case 0xd8: return Head{18, 0};
-        case 0xdc: return container(bytes, 2, 1);
-        case 0xdd: return container(bytes, 4, 1);
-        case 0xde: return container(bytes, 2, 2);
-        case 0xdf: return container(bytes, 4, 2);
-        default: return std::nullopt;
+        case 0xc0:
+        case 0xc2:
+        case 0xc3:
+            return Head{1, 0};
+        case 0xc4:
+        case 0xd9:
+            return sized(bytes, 1, 0);
+        case 0xc5:
+        case 0xda:
+            return sized(bytes, 2, 0);
+        case 0xc6:
+        case 0xdb:
+            return sized(bytes, 4, 0);
+        case 0xc7:
+            return sized(bytes, 1, 1);
+        case 0xc8:
+            return sized(bytes, 2, 1);
+        case 0xc9:
+            return sized(bytes, 4, 1);
+        case 0xcc:
+        case 0xd0:
+            return Head{2, 0};
+        case 0xcd:
+        case 0xd1:
+            return Head{3, 0};
+        case 0xca:
+        case 0xce:
+        case 0xd2:
+            return Head{5, 0};
+        case 0xcb:
+        case 0xcf:
+        case 0xd3:
+            return Head{9, 0};
+        case 0xd4:
+            return Head{3, 0};
+        case 0xd5:
+            return Head{4, 0};
+        case 0xd6:
+            return Head{6, 0};
+        case 0xd7:
+            return Head{10, 0};
+        case 0xd8:
+            return Head{18, 0};
+        case 0xdc:
+            return container(bytes, 2, 1);
+        case 0xdd:
+            return container(bytes, 4, 1);
+        case 0xde:
+            return container(bytes, 2, 2);
+        case 0xdf:
+            return container(bytes, 4, 2);
+        default:
+            return std::nullopt;
     }
 }
 
@@ -77,7 +110,9 @@ std::size_t packed_size(base::ByteView bytes) {
     return at;
 }
 
-std::optional<base::Blob> splice(base::ByteView arguments, const std::vector<std::pair<std::uint32_t, base::ByteView>>& values) {
+std::optional<base::Blob> splice(
+    base::ByteView arguments,
+    const std::vector<std::pair<std::uint32_t, base::ByteView>>& values) {
     const std::optional<Head> head = head_of(arguments);
     if (!head || head->bytes > arguments.size()) return std::nullopt;
     struct Piece {

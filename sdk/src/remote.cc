@@ -25,7 +25,11 @@ constexpr std::size_t kQuestionsMax = 256;
 
 }  // namespace
 
-Remote::Remote(Client& client, std::unique_ptr<net::Transport> transport, session::ClientSessionConfig config, std::shared_ptr<net::Wakeup> wakeup, std::string endpoint)
+Remote::Remote(Client& client,
+               std::unique_ptr<net::Transport> transport,
+               session::ClientSessionConfig config,
+               std::shared_ptr<net::Wakeup> wakeup,
+               std::string endpoint)
     : client_(client),
       transport_(std::move(transport)),
       wakeup_(std::move(wakeup)),
@@ -46,7 +50,9 @@ Remote::Remote(Client& client, std::unique_ptr<net::Transport> transport, sessio
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-Remote::~Remote() { stop(); }
+Remote::~Remote() {
+    stop();
+}
 
 // ---- the I/O thread
 
@@ -103,7 +109,9 @@ void Remote::send(base::Time now) {
     for (std::size_t i = 0; i < out_.items.size(); ++i) {
         const session::ClientOut::Item item = std::move(out_.items[i]);
         bool drop = item.disconnect;
-        if (!item.message.control.empty() && transport_->send(item.conn, item.message) == net::Sent::Full) drop = true;
+        if (!item.message.control.empty() &&
+            transport_->send(item.conn, item.message) == net::Sent::Full)
+            drop = true;
         if (!drop) continue;
         transport_->disconnect(item.conn);
         session_.on_disconnected(item.conn, now, out_);
@@ -133,7 +141,8 @@ void Remote::obey(base::Time now) {
 void Remote::say_goodbye() {
     const base::Time until = base::monotonic_now() + kGoodbye;
     // A task handed over in the last moment must not wait for ever.
-    client_.io().fail_all(wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was closed");
+    client_.io().fail_all(
+        wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was closed");
     client_.io().publish();
     client_.io().pumped();
     while (transport_->unsent() && base::monotonic_now() < until) {
@@ -160,8 +169,11 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
             log_warning("session with " + endpoint_ + " ended: " + std::string{text});
             client_.io().fail_all(wire::Outcome::Failed, code, text);
             client_.io().publish();
-            // A session that the broker had given up goes on as a new one; silence goes on until it answers.
-            if (state == session::ClientState::Lost && session_.state() != session::ClientState::Lost) break;
+            // A session that the broker had given up goes on as a new one; silence goes on until it
+            // answers.
+            if (state == session::ClientState::Lost &&
+                session_.state() != session::ClientState::Lost)
+                break;
             dead_ = true;
             dead_code_ = code;
             dead_text_ = text;
@@ -187,7 +199,9 @@ void Remote::terminate() noexcept {
 bool Remote::join(base::Time until) {
     std::unique_lock lock{mutex_};
     while (!ended_ && base::monotonic_now() < until) {
-        changed_.wait_for(lock, std::min<base::Duration>(until - base::monotonic_now(), std::chrono::milliseconds{500}));
+        changed_.wait_for(lock,
+                          std::min<base::Duration>(until - base::monotonic_now(),
+                                                   std::chrono::milliseconds{500}));
     }
     return ended_;
 }
@@ -208,7 +222,8 @@ void Remote::ask() {
 
 std::vector<WorkerInfo> Remote::workers() {
     std::unique_lock lock{mutex_};
-    if (questions_.size() >= kQuestionsMax) throw UsageError{"too many questions to the broker at once"};
+    if (questions_.size() >= kQuestionsMax)
+        throw UsageError{"too many questions to the broker at once"};
     const std::uint64_t id = next_question_++;
     questions_[id];
     unasked_.emplace_back(id, "workers");

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Remote: a client's session with a daemon: one I/O thread over one transport.
 //
-// Invariants: (1) the thread alone touches transport, session and the table's I/O side; (2) it ends after BYE, on terminate() at the latest a second later.
-// Threading: the public functions from any user thread.
+// Invariants: (1) the thread alone touches transport, session and the table's I/O side; (2) it ends
+// after BYE, on terminate() at the latest a second later. Threading: the public functions from any
+// user thread.
 #pragma once
 
 #include <atomic>
@@ -25,7 +26,11 @@ namespace detail {
 class Remote final : public Backend, private session::ClientListener {
   public:
     /// Connects in the background. `client` outlives it.
-    Remote(Client& client, std::unique_ptr<net::Transport> transport, session::ClientSessionConfig config, std::shared_ptr<net::Wakeup> wakeup, std::string endpoint);
+    Remote(Client& client,
+           std::unique_ptr<net::Transport> transport,
+           session::ClientSessionConfig config,
+           std::shared_ptr<net::Wakeup> wakeup,
+           std::string endpoint);
     ~Remote() override;
 
     void wake() override { wakeup_->notify(); }
@@ -43,7 +48,9 @@ class Remote final : public Backend, private session::ClientListener {
         std::string body;
     };
 
-    void on_client_state(session::ClientState state, wire::Code code, std::string_view text) override;
+    void on_client_state(session::ClientState state,
+                         wire::Code code,
+                         std::string_view text) override;
     void run();
     void turn(base::Time now);
     void receive(base::Time now);
@@ -63,11 +70,11 @@ class Remote final : public Backend, private session::ClientListener {
     std::atomic<bool> closing_{false};
     std::atomic<bool> terminating_{false};
     bool leaving_ = false;
-    bool dead_ = false;              ///< Rejected or lost: what is handed over fails at once.
+    bool dead_ = false;  ///< Rejected or lost: what is handed over fails at once.
     wire::Code dead_code_{};
     std::string dead_text_;
 
-    std::mutex mutex_;               // Guards the rest.
+    std::mutex mutex_;  // Guards the rest.
     std::condition_variable changed_;
     bool ended_ = false;
     std::uint64_t next_question_ = 1;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // workers_of_reply: the rows of a broker's answer to "workers".
 //
-// Reads just as much JSON as that answer is made of; anything else gives fewer rows, never an error. Threading: pure.
+// Reads just as much JSON as that answer is made of; anything else gives fewer rows, never an
+// error. Threading: pure.
 #pragma once
 
 #include <string_view>

@@ -12,7 +12,8 @@ namespace forkmill {
 inline namespace v0 {
 namespace detail {
 
-/// Name, signature and options behind a number of intern_template(). REQUIRES: intern_template gave it out; numbers are dense from 0 and below 65,536.
+/// Name, signature and options behind a number of intern_template(). REQUIRES: intern_template gave
+/// it out; numbers are dense from 0 and below 65,536.
 const wire::TemplateDef& template_definition(std::uint32_t number);
 
 }  // namespace detail

@@ -29,7 +29,9 @@ TEST(ClientSession, SaysHelloFirstAndNothingNumberedBeforeWelcome) {
     broker.welcome(5, false, 0);
     std::vector<wire::Kind> kinds;
     for (const Heard& frame : broker.heard()) kinds.push_back(frame.header.kind);
-    EXPECT_EQ(kinds, (std::vector<wire::Kind>{wire::Kind::Credit, wire::Kind::Template, wire::Kind::Submit}));
+    EXPECT_EQ(
+        kinds,
+        (std::vector<wire::Kind>{wire::Kind::Credit, wire::Kind::Template, wire::Kind::Submit}));
 }
 
 TEST(ClientSession, TellsATemplateOnceAndBatchesSubmits) {
@@ -59,7 +61,8 @@ TEST(ClientSession, NeverSubmitsBeyondTheCredit) {
     broker.connect();
     broker.welcome(5, false, 0, 30);
     EXPECT_EQ(seqs_of(broker.heard(wire::Kind::Submit)).size(), 30U);
-    broker.tell(wire::Kind::Credit, wire::Credit{20, 1 << 20});  // Lower than before: the maximum counts.
+    broker.tell(wire::Kind::Credit,
+                wire::Credit{20, 1 << 20});  // Lower than before: the maximum counts.
     EXPECT_TRUE(broker.heard(wire::Kind::Submit).empty());
     broker.tell(wire::Kind::Credit, wire::Credit{70, 1 << 20});
     EXPECT_EQ(seqs_of(broker.heard(wire::Kind::Submit)).size(), 40U);
@@ -124,7 +127,8 @@ TEST(ClientSession, ResendsWhatTheBrokerDidNotProcessAfterAReconnect) {
     ASSERT_EQ(again.size(), 2U);
     EXPECT_EQ(again[0].header.number, 3U);
     EXPECT_EQ(again[0].seqs, std::vector<std::uint64_t>{1});
-    EXPECT_EQ(again[0].resent, std::vector<bool>{false}) << "within an incarnation the frame itself is repeated";
+    EXPECT_EQ(again[0].resent, std::vector<bool>{false})
+        << "within an incarnation the frame itself is repeated";
     EXPECT_EQ(again[1].seqs, std::vector<std::uint64_t>{2});
 }
 
@@ -253,8 +257,14 @@ TEST(ClientSession, PutsAChunkedResultTogether) {
     broker.welcome(5, false, 0);
     broker.heard();
     const std::string half(wire::kChunkSize, 'h');
-    broker.say(wire::encode_chunk({wire::Kind::Chunk, broker.next++, 0, 0}, 9, false, base::Blob::copy(base::bytes_of(half))));
-    broker.say(wire::encode_chunk({wire::Kind::Chunk, broker.next++, 0, 0}, 9, true, base::Blob::copy(base::bytes_of("end"))));
+    broker.say(wire::encode_chunk({wire::Kind::Chunk, broker.next++, 0, 0},
+                                  9,
+                                  false,
+                                  base::Blob::copy(base::bytes_of(half))));
+    broker.say(wire::encode_chunk({wire::Kind::Chunk, broker.next++, 0, 0},
+                                  9,
+                                  true,
+                                  base::Blob::copy(base::bytes_of("end"))));
     wire::ResultsWriter writer;
     writer.add(1, wire::Outcome::Succeeded, wire::BodyRef::of_transfer(9, half.size() + 3));
     broker.say(writer.finish({wire::Kind::Results, broker.next++, 0, 0}));
@@ -283,7 +293,10 @@ TEST(ClientSession, RefusesAFifthBodyInPieces) {
     broker.welcome(5, false, 0);
     broker.heard();
     for (std::uint64_t transfer = 1; transfer <= wire::kReassembliesMax + 1; ++transfer) {
-        broker.say(wire::encode_chunk({wire::Kind::Chunk, broker.next++, 0, 0}, transfer, false, base::Blob::copy(base::bytes_of("piece"))));
+        broker.say(wire::encode_chunk({wire::Kind::Chunk, broker.next++, 0, 0},
+                                      transfer,
+                                      false,
+                                      base::Blob::copy(base::bytes_of("piece"))));
     }
     broker.spoken();
     EXPECT_EQ(broker.disconnects, 1);
@@ -303,7 +316,10 @@ TEST(ClientSession, GrantsResultCreditOnArrivalOrWhenCallbacksFinish) {
     const auto deliver = [&](std::uint64_t count) {
         while (count > 0) {
             wire::ResultsWriter writer;
-            for (; count > 0 && !writer.full(); --count) writer.add(tasks.add("t"), wire::Outcome::Succeeded, wire::BodyRef::of(base::bytes_of(body)));
+            for (; count > 0 && !writer.full(); --count)
+                writer.add(tasks.add("t"),
+                           wire::Outcome::Succeeded,
+                           wire::BodyRef::of(base::bytes_of(body)));
             broker.say(writer.finish({wire::Kind::Results, broker.next++, broker.received, 0}));
         }
     };
@@ -376,7 +392,8 @@ TEST(ClientSession, AcksAtTheLatestAfterSixtyFourFramesOrHundredMilliseconds) {
     broker.connect();
     broker.welcome(5, false, 0);
     broker.heard();
-    for (std::size_t i = 0; i < wire::kAckFrames; ++i) broker.tell(wire::Kind::Accepted, wire::Accepted{});
+    for (std::size_t i = 0; i < wire::kAckFrames; ++i)
+        broker.tell(wire::Kind::Accepted, wire::Accepted{});
     const auto acked = broker.heard(wire::Kind::Ack);
     ASSERT_EQ(acked.size(), 1U);
     EXPECT_EQ(acked[0].header.ack, wire::kAckFrames);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// FakeBroker: the other end of a ClientSession, frame by frame, as far as a test wants it; FakeTasks: a source of submits and a sink of outcomes.
+// FakeBroker: the other end of a ClientSession, frame by frame, as far as a test wants it;
+// FakeTasks: a source of submits and a sink of outcomes.
 //
 // Threading: none.
 #pragma once
@@ -15,7 +16,9 @@
 
 namespace forkmill::test {
 
-class FakeTasks final : public session::SubmitSource, public session::OutcomeSink, public session::ClientListener {
+class FakeTasks final : public session::SubmitSource,
+                        public session::OutcomeSink,
+                        public session::ClientListener {
   public:
     struct Task {
         base::Blob body;
@@ -29,7 +32,8 @@ class FakeTasks final : public session::SubmitSource, public session::OutcomeSin
 
     std::uint64_t add(std::string_view body, std::uint32_t template_id = 0) {
         const std::uint64_t seq = end++;
-        tasks[seq] = Task{base::Blob::copy(base::bytes_of(body)), template_id, false, false, {}, {}, 0};
+        tasks[seq] =
+            Task{base::Blob::copy(base::bytes_of(body)), template_id, false, false, {}, {}, 0};
         return seq;
     }
     void cancel(std::uint64_t seq) {
@@ -78,7 +82,9 @@ class FakeTasks final : public session::SubmitSource, public session::OutcomeSin
 
     void on_accepted(std::uint64_t, std::uint64_t) override {}
     void on_refused(const wire::Refused& record) override { refused.push_back(record); }
-    void on_forgotten(std::uint64_t first, std::uint64_t count) override { forgotten.push_back({first, count}); }
+    void on_forgotten(std::uint64_t first, std::uint64_t count) override {
+        forgotten.push_back({first, count});
+    }
     bool on_outcome(std::uint64_t seq, wire::Outcome outcome, const base::Body& body) override {
         Task& task = tasks[seq];
         task.settled = true;
@@ -92,13 +98,17 @@ class FakeTasks final : public session::SubmitSource, public session::OutcomeSin
         }
         return keep_results;
     }
-    void on_partial(std::uint64_t seq, double fraction, std::string_view note) override { partials.push_back({seq, fraction, std::string{note}}); }
+    void on_partial(std::uint64_t seq, double fraction, std::string_view note) override {
+        partials.push_back({seq, fraction, std::string{note}});
+    }
     void on_reply(const wire::Reply& reply) override { replies.push_back(reply); }
     void on_turn(session::ClientCore& core) override {
         if (consumed != 0) core.taken(consumed, consumed_bytes);
         consumed = consumed_bytes = 0;
     }
-    void on_client_state(session::ClientState state, wire::Code code, std::string_view text) override {
+    void on_client_state(session::ClientState state,
+                         wire::Code code,
+                         std::string_view text) override {
         states.push_back(state);
         last_code = code;
         last_text = text;
@@ -126,9 +136,9 @@ class FakeTasks final : public session::SubmitSource, public session::OutcomeSin
 /// One frame the client sent, decoded as far as tests look.
 struct Heard {
     wire::Header header;
-    std::vector<std::uint64_t> seqs;       ///< SUBMIT, CANCEL.
+    std::vector<std::uint64_t> seqs;  ///< SUBMIT, CANCEL.
     std::vector<bool> resent;
-    std::vector<std::string> bodies;       ///< Transfers as "#number:size".
+    std::vector<std::string> bodies;  ///< Transfers as "#number:size".
     wire::Hello hello;
     wire::TemplateDef definition;
     wire::Credit credit;
@@ -147,8 +157,10 @@ inline Heard hear(const base::Message& message) {
             while (reader.next(record)) {
                 heard.seqs.push_back(record.seq);
                 heard.resent.push_back(record.resent);
-                heard.bodies.push_back(record.body.transfer != 0 ? "#" + std::to_string(record.body.transfer) + ":" + std::to_string(record.body.size)
-                                                                 : std::string{base::text_of(record.body.body.view)});
+                heard.bodies.push_back(record.body.transfer != 0
+                                           ? "#" + std::to_string(record.body.transfer) + ":" +
+                                                 std::to_string(record.body.size)
+                                           : std::string{base::text_of(record.body.body.view)});
             }
             break;
         }
@@ -157,21 +169,29 @@ inline Heard hear(const base::Message& message) {
             if (wire::decode(cursor, cancel) == wire::Code::None) heard.seqs = cancel.seqs;
             break;
         }
-        case wire::Kind::Hello: static_cast<void>(wire::decode(cursor, heard.hello)); break;
-        case wire::Kind::Template: static_cast<void>(wire::decode(cursor, heard.definition)); break;
-        case wire::Kind::Credit: static_cast<void>(wire::decode(cursor, heard.credit)); break;
+        case wire::Kind::Hello:
+            static_cast<void>(wire::decode(cursor, heard.hello));
+            break;
+        case wire::Kind::Template:
+            static_cast<void>(wire::decode(cursor, heard.definition));
+            break;
+        case wire::Kind::Credit:
+            static_cast<void>(wire::decode(cursor, heard.credit));
+            break;
         case wire::Kind::Chunk:
             static_cast<void>(wire::decode(cursor, message, heard.chunk));
             heard.chunk_bytes = message.payloads.at(0).size();
             break;
-        default: break;
+        default:
+            break;
     }
     return heard;
 }
 
 class FakeBroker {
   public:
-    explicit FakeBroker(FakeTasks& source) : tasks(source), session(config(), source, source, source, now) {}
+    explicit FakeBroker(FakeTasks& source)
+        : tasks(source), session(config(), source, source, source, now) {}
 
     static session::ClientSessionConfig config() {
         session::ClientSessionConfig config;
@@ -182,7 +202,11 @@ class FakeBroker {
 
     void connect() { session.on_connected(++conn, now, out); }
     void cut() { session.on_disconnected(conn, now, out); }
-    void welcome(std::uint64_t incarnation, bool resumed, std::uint64_t processed, std::uint64_t records = 1'000'000, std::uint64_t bytes = 1ULL << 30) {
+    void welcome(std::uint64_t incarnation,
+                 bool resumed,
+                 std::uint64_t processed,
+                 std::uint64_t records = 1'000'000,
+                 std::uint64_t bytes = 1ULL << 30) {
         wire::Welcome welcome;
         welcome.incarnation = incarnation;
         welcome.resumed = resumed;
@@ -198,7 +222,10 @@ class FakeBroker {
     void tell(wire::Kind kind, const Record& record, std::uint64_t ack = 0) {
         say(wire::encode({kind, next++, ack, 0}, record));
     }
-    void result(std::uint64_t seq, std::string_view body, std::uint64_t ack = 0, wire::Outcome outcome = wire::Outcome::Succeeded) {
+    void result(std::uint64_t seq,
+                std::string_view body,
+                std::uint64_t ack = 0,
+                wire::Outcome outcome = wire::Outcome::Succeeded) {
         wire::ResultsWriter writer;
         writer.add(seq, outcome, wire::BodyRef::of(base::bytes_of(body)));
         say(writer.finish({wire::Kind::Results, next++, ack, 0}));
@@ -214,7 +241,8 @@ class FakeBroker {
             if (item.disconnect) ++disconnects;
             if (item.message.control.empty()) continue;
             list.push_back(hear(item.message));
-            if (list.back().header.number != 0) received = std::max(received, list.back().header.number);
+            if (list.back().header.number != 0)
+                received = std::max(received, list.back().header.number);
         }
         out.items.clear();
         return list;

@@ -17,8 +17,12 @@ namespace {
 
 using base::ByteView;
 
-Bytes bytes(std::string_view text) { return base::bytes_of(text); }
-std::string text(Bytes view) { return std::string{base::text_of(view)}; }
+Bytes bytes(std::string_view text) {
+    return base::bytes_of(text);
+}
+std::string text(Bytes view) {
+    return std::string{base::text_of(view)};
+}
 
 class Jobs final : public JobQueue {
   public:
@@ -50,10 +54,16 @@ class Said final : public Completion {
 };
 
 struct Fixture {
-    explicit Fixture(PendingBounds bounds = {}) : table(jobs, [this] { ++wakes; }, bounds), io(table, jobs) {}
+    explicit Fixture(PendingBounds bounds = {})
+        : table(
+              jobs,
+              [this] { ++wakes; },
+              bounds),
+          io(table, jobs) {}
     Ticket submit(std::string_view body, Aux* aux = nullptr) {
         Ticket ticket;
-        EXPECT_EQ(table.submit({0, bytes(body), aux, nullptr, 0}, true, ticket), PendingTable::Taken::Ok);
+        EXPECT_EQ(table.submit({0, bytes(body), aux, nullptr, 0}, true, ticket),
+                  PendingTable::Taken::Ok);
         return ticket;
     }
     /// Sends all there is; the bodies by seq.
@@ -91,7 +101,9 @@ TEST(PendingTable, GivesTasksOutInOrderWithTheirArguments) {
     f.submit(large);
     f.submit(std::string(kInlineBytes, 'i'));
     const auto sent = f.send();
-    EXPECT_EQ(sent, (std::map<std::uint64_t, std::string>{{1, "a"}, {2, large}, {3, std::string(kInlineBytes, 'i')}}));
+    EXPECT_EQ(sent,
+              (std::map<std::uint64_t, std::string>{
+                  {1, "a"}, {2, large}, {3, std::string(kInlineBytes, 'i')}}));
     EXPECT_EQ(f.io.peek(), nullptr);
 }
 
@@ -273,7 +285,8 @@ TEST(PendingTable, LetsBlockedSubmittersGoWhenItCloses) {
     std::atomic<bool> closed{false};
     std::thread user{[&] {
         Ticket ticket;
-        closed = f.table.submit({0, bytes("t"), nullptr, nullptr, 0}, true, ticket) == PendingTable::Taken::Closed;
+        closed = f.table.submit({0, bytes("t"), nullptr, nullptr, 0}, true, ticket) ==
+                 PendingTable::Taken::Closed;
     }};
     f.table.close();
     user.join();
@@ -346,7 +359,8 @@ TEST(Dependencies, FailTheOuterTaskWithTheInnerErrorAsItsCause) {
     ASSERT_TRUE(told.ok());
     EXPECT_EQ(told.value().code, wire::Code::DependencyFailed);
     ASSERT_EQ(told.value().nested.size(), 1U);
-    EXPECT_EQ(told.value().nested[0], (std::pair<std::string, std::string>{"std::out_of_range", "too far"}));
+    EXPECT_EQ(told.value().nested[0],
+              (std::pair<std::string, std::string>{"std::out_of_range", "too far"}));
 }
 
 TEST(Dependencies, GoInlineWhenTheirResultCrossedTheSubmit) {
@@ -358,17 +372,29 @@ TEST(Dependencies, GoInlineWhenTheirResultCrossedTheSubmit) {
     refused.code = wire::Code::UnknownDependency;
     o.f.io.on_refused(refused);
     const Ticket later = o.f.submit("later");
-    EXPECT_EQ(o.f.send(), (std::map<std::uint64_t, std::string>{{3, "later"}})) << "it waits for the result and holds up nobody";
+    EXPECT_EQ(o.f.send(), (std::map<std::uint64_t, std::string>{{3, "later"}}))
+        << "it waits for the result and holds up nobody";
     o.f.settle(1, "\x2a");
-    EXPECT_EQ(o.f.send(), (std::map<std::uint64_t, std::string>{{2, packed_args({"\x05", "\x2a", "\x07"})}}));
+    EXPECT_EQ(o.f.send(),
+              (std::map<std::uint64_t, std::string>{{2, packed_args({"\x05", "\x2a", "\x07"})}}));
     static_cast<void>(later);
 }
 
 TEST(Splice, ReplacesElementsOfEveryShape) {
-    const std::string nested = packed_args({std::string_view{"\x81\xa1k\x92\x01\x02", 6}, std::string_view{"\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18", 9}, kNil, std::string_view{"\xc4\x03xyz", 5}, kNil});
+    const std::string nested =
+        packed_args({std::string_view{"\x81\xa1k\x92\x01\x02", 6},
+                     std::string_view{"\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18", 9},
+                     kNil,
+                     std::string_view{"\xc4\x03xyz", 5},
+                     kNil});
     const auto out = splice(bytes(nested), {{2, bytes("\x2a")}, {4, bytes("\xa2hi")}});
     ASSERT_TRUE(out.has_value());
-    EXPECT_EQ(text(out->view()), packed_args({std::string_view{"\x81\xa1k\x92\x01\x02", 6}, std::string_view{"\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18", 9}, "\x2a", std::string_view{"\xc4\x03xyz", 5}, "\xa2hi"}));
+    EXPECT_EQ(text(out->view()),
+              packed_args({std::string_view{"\x81\xa1k\x92\x01\x02", 6},
+                           std::string_view{"\xcb\x40\x09\x21\xfb\x54\x44\x2d\x18", 9},
+                           "\x2a",
+                           std::string_view{"\xc4\x03xyz", 5},
+                           "\xa2hi"}));
 }
 
 TEST(Splice, RefusesWhatIsNoWholeArray) {
@@ -392,7 +418,8 @@ TEST(PendingTable, CarriesManyThreadsTasksThroughWithoutLossOrMixUp) {
                 open.emplace_back(item->seq, text(item->body.view));
                 f.io.pop();
             }
-            for (auto& [seq, body] : open) f.io.settle(seq, wire::Outcome::Succeeded, base::Body::of(bytes("r" + body)));
+            for (auto& [seq, body] : open)
+                f.io.settle(seq, wire::Outcome::Succeeded, base::Body::of(bytes("r" + body)));
             open.clear();
             f.io.publish();
             f.io.pumped();
@@ -405,13 +432,16 @@ TEST(PendingTable, CarriesManyThreadsTasksThroughWithoutLossOrMixUp) {
         users.emplace_back([&, t] {
             std::vector<std::pair<Ticket, std::string>> mine;
             for (int i = 0; i < kTasks; ++i) {
-                const std::string body = std::to_string(t) + ":" + std::to_string(i) + std::string(static_cast<std::size_t>(i % 90), '.');
+                const std::string body = std::to_string(t) + ":" + std::to_string(i) +
+                                         std::string(static_cast<std::size_t>(i % 90), '.');
                 mine.emplace_back(f.submit(body), body);
                 if (i % 7 == 0) f.table.cancel(mine.back().first.slot, false);
                 if (i % 3 == 0 && i % 7 != 0) {
                     auto& [ticket, expected] = mine[mine.size() / 2];
                     PendingTable::wait(f.table.of(ticket), base::kNever, true);
-                    if (PendingTable::view(f.table.of(ticket)).outcome == 0 && text(PendingTable::view(f.table.of(ticket)).body) != "r" + expected) ++wrong;
+                    if (PendingTable::view(f.table.of(ticket)).outcome == 0 &&
+                        text(PendingTable::view(f.table.of(ticket)).body) != "r" + expected)
+                        ++wrong;
                 }
                 if (i % 5 == 0) {
                     f.table.release(mine.back().first.slot);
