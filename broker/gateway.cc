@@ -172,6 +172,7 @@ void GatewayOps::on_hello(Handle from,
     peer->generation = hello.generation;
     peer->last_heard = now;
     peer->ping_sent = false;
+    peer->who_sent = false;
     gateway.by_handle_[from] = peer;
     welcome(*peer, resumed, now);
     if (resumed) {

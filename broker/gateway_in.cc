@@ -55,6 +55,7 @@ void GatewayOps::on_frame(Peer& peer,
             return;
         case session::Verdict::Gap:
             ++gateway.counters_.gaps;
+            if (std::exchange(peer.who_sent, true)) return;
             return send_bare(peer.handle,
                              wire::encode({wire::Kind::Who}, wire::Bye{"a frame is missing"}),
                              false);

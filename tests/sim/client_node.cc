@@ -204,7 +204,20 @@ void ClientNode::turn() {
     io_.publish();
     io_.pumped();
     send(out);
+    settle_locally();
     arm();
+}
+
+// A task that is cancelled before it was sent ends here, without a word to the broker.
+void ClientNode::settle_locally() {
+    for (std::uint64_t seq = 1; seq < outcomes_in_.size(); ++seq) {
+        detail::Slot& slot = table_.at(tickets_[seq - 1].slot);
+        if (outcomes_in_[seq] != 0 || !detail::PendingTable::settled(slot)) continue;
+        outcomes_in_[seq] = UINT64_MAX;
+        ++settled_;
+        World::Truth& truth = world_.truths[{stream_, seq}];
+        if (!truth.cancelled || slot.outcome != static_cast<std::uint8_t>(wire::Outcome::Cancelled)) world_.violate("task " + std::to_string(seq) + " was settled by its client alone");
+    }
 }
 
 void ClientNode::arm() {

@@ -50,6 +50,7 @@ class ClientNode final : private forkmill::session::OutcomeSink,
     void judge(std::uint64_t seq,
                forkmill::wire::Outcome outcome,
                const forkmill::base::Body& body);
+    void settle_locally();
     void turn_soon();
     void turn();
     void arm();
