@@ -65,7 +65,9 @@ std::optional<std::uint64_t> Transfers::send(Session& session, std::uint64_t flo
 
 void Transfers::give_up(Session& session, std::uint64_t floor) {
     if (!sending_) return;
-    queue_chunk(session, floor, true, {});  // An empty last chunk: the receiver forgets what came of it.
+    // One byte, not none: a broker takes a transfer that ends, but refuses an empty chunk. It keeps
+    // what came of it until the session ends.
+    queue_chunk(session, floor, true, base::Blob::allocate(1));
     sending_ = false;
     sent_bytes_ = 0;
     ++next_transfer_;

@@ -105,7 +105,7 @@ TEST(Transfers, FewUnfinishedBodiesMayComeAtOnce) {
     EXPECT_TRUE(one_chunk(receiver, 99, false, 9).ok());
 }
 
-TEST(Transfers, AGivenUpBodyLeavesNothingBehind) {
+TEST(Transfers, AGivenUpBodyMakesRoomForTheNext) {
     Session session;
     Transfers sender;
     Transfers receiver;
@@ -118,7 +118,7 @@ TEST(Transfers, AGivenUpBodyLeavesNothingBehind) {
     }
 }
 
-TEST(Transfers, GivenUpBodiesNeverFillTheTable) {
+TEST(Transfers, AnEmptyLastChunkLeavesNothingBehind) {
     Transfers receiver;
     for (std::uint64_t n = 1; n <= wire::kUntakenMax + 1; ++n) {
         ASSERT_TRUE(one_chunk(receiver, n, false, 9).ok()) << n;

@@ -72,7 +72,7 @@ TEST(Struct, HelloKeepsEveryField) {
 }
 
 TEST(Struct, WelcomeKeepsEveryField) {
-    const Welcome in{1, 2, true, 3, 4, 5, 6, 7, 8, 9, "sqlite", "head:77"};
+    const Welcome in{1, 2, true, 3, 4, 5, 6, 7, 8, 9, "sqlite", "head:77", 10};
     const Welcome out = again(Kind::Welcome, in);
     EXPECT_EQ(out.minor, 1U);
     EXPECT_EQ(out.incarnation, 2U);
@@ -86,6 +86,7 @@ TEST(Struct, WelcomeKeepsEveryField) {
     EXPECT_EQ(out.credit_bytes, 9U);
     EXPECT_EQ(out.durability, "sqlite");
     EXPECT_EQ(out.broker, "head:77");
+    EXPECT_EQ(out.generation, 10U);
 }
 
 TEST(Struct, TemplateKeepsEveryField) {
