@@ -18,11 +18,13 @@ namespace forkmill::net {
 struct ClientTransportOptions {
     std::chrono::milliseconds reconnect_first{0};  ///< 0: what suits the endpoint.
     std::chrono::milliseconds reconnect_max{5000};
-    std::optional<CurveClient> curve = std::nullopt;              ///< Tcp only.
+    std::optional<CurveClient> curve = std::nullopt;  ///< Tcp only.
 };
 
 /// ipc, tcp: a ZmqDealer; unix: a LocalClient. Fails on `local:`, which is no place to connect to,
 /// on a tcp port 0 or wildcard host, and on malformed keys. Does not wait for the connection.
-base::Result<std::unique_ptr<Transport>> make_client_transport(const Endpoint& endpoint, const ClientTransportOptions& options = {});
+base::Result<std::unique_ptr<Transport>> make_client_transport(
+    const Endpoint& endpoint,
+    const ClientTransportOptions& options = {});
 
 }  // namespace forkmill::net

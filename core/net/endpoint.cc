@@ -14,7 +14,9 @@ namespace {
 using base::Failure;
 using base::Result;
 
-bool is_printable(char c) { return c > ' ' && c < '\x7f'; }
+bool is_printable(char c) {
+    return c > ' ' && c < '\x7f';
+}
 
 template <class Number>
 std::optional<Number> parse_number(std::string_view text) {
@@ -39,8 +41,8 @@ Result<Endpoint> parse_path(Scheme scheme, std::string_view path) {
     if (path.front() == '@')
         return Failure{"abstract sockets have no permissions; expected a path to a file"};
     if (path.size() > kSocketPathMax)
-        return Failure{"the path has " + std::to_string(path.size()) + " bytes; a socket's name holds at most " +
-                       std::to_string(kSocketPathMax)};
+        return Failure{"the path has " + std::to_string(path.size()) +
+                       " bytes; a socket's name holds at most " + std::to_string(kSocketPathMax)};
     if (path.find('\0') != std::string_view::npos) return Failure{"the path contains a zero byte"};
     if (path.back() == '/') return Failure{"expected a path to a file, not to a directory"};
     Endpoint endpoint;
@@ -64,7 +66,8 @@ Result<std::string> parse_host(std::string_view host) {
     if (host.find(':') != std::string_view::npos)
         return Failure{"an IPv6 address is written in brackets: tcp://[::1]:7700"};
     const bool sane = std::all_of(host.begin(), host.end(), [](char c) {
-        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' || c == '-' || c == '_';
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+               c == '.' || c == '-' || c == '_';
     });
     if (!sane) return Failure{"'" + std::string{host} + "' is no host name"};
     return std::string{host};
@@ -82,7 +85,8 @@ Result<Endpoint> parse_tcp(std::string_view rest) {
     const std::string_view port = rest.substr(colon + 1);
     if (port == "*") return endpoint;
     const auto number = parse_number<std::uint16_t>(port);
-    if (!number) return Failure{"'" + std::string{port} + "' is no port; expected 1 to 65535, or * for any"};
+    if (!number)
+        return Failure{"'" + std::string{port} + "' is no port; expected 1 to 65535, or * for any"};
     endpoint.port = *number;
     return endpoint;
 }
@@ -90,7 +94,8 @@ Result<Endpoint> parse_tcp(std::string_view rest) {
 }  // namespace
 
 Result<Endpoint> parse_endpoint(std::string_view text) {
-    constexpr std::string_view kExpected = "expected local:N, ipc://path, unix://path or tcp://host:port";
+    constexpr std::string_view kExpected =
+        "expected local:N, ipc://path, unix://path or tcp://host:port";
     if (text.starts_with("local:")) return parse_local(text.substr(6));
     if (text.starts_with("ipc://")) return parse_path(Scheme::Ipc, text.substr(6));
     if (text.starts_with("unix://")) return parse_path(Scheme::Unix, text.substr(7));
@@ -103,10 +108,14 @@ Result<Endpoint> parse_endpoint(std::string_view text) {
 std::string to_string(const Endpoint& endpoint) {
     switch (endpoint.scheme) {
         case Scheme::Local:
-            return "local:" + (endpoint.workers == 0 ? std::string{} : std::to_string(endpoint.workers));
-        case Scheme::Ipc: return "ipc://" + endpoint.path;
-        case Scheme::Unix: return "unix://" + endpoint.path;
-        case Scheme::Tcp: break;
+            return "local:" +
+                   (endpoint.workers == 0 ? std::string{} : std::to_string(endpoint.workers));
+        case Scheme::Ipc:
+            return "ipc://" + endpoint.path;
+        case Scheme::Unix:
+            return "unix://" + endpoint.path;
+        case Scheme::Tcp:
+            break;
     }
     const bool v6 = endpoint.host.find(':') != std::string::npos;
     return "tcp://" + (v6 ? "[" + endpoint.host + "]" : endpoint.host) + ":" +
@@ -127,7 +136,8 @@ bool is_loopback(const Endpoint& endpoint) {
     if (endpoint.scheme != Scheme::Tcp) return true;
     if (endpoint.host == "localhost") return true;
     in_addr v4{};
-    if (::inet_pton(AF_INET, endpoint.host.c_str(), &v4) == 1) return (ntohl(v4.s_addr) >> 24) == 127;
+    if (::inet_pton(AF_INET, endpoint.host.c_str(), &v4) == 1)
+        return (ntohl(v4.s_addr) >> 24) == 127;
     in6_addr v6{};
     return ::inet_pton(AF_INET6, endpoint.host.c_str(), &v6) == 1 && (IN6_IS_ADDR_LOOPBACK(&v6));
 }

@@ -22,7 +22,7 @@ enum class Scheme : std::uint8_t {
     Tcp,    ///< ZeroMQ over TCP.
 };
 
-inline constexpr std::size_t kSocketPathMax = 107;    ///< sun_path without its terminator.
+inline constexpr std::size_t kSocketPathMax = 107;  ///< sun_path without its terminator.
 inline constexpr std::uint32_t kLocalWorkersMax = 4096;
 
 struct Endpoint {

@@ -24,7 +24,9 @@ void write_u32(std::byte* to, std::size_t value) {
 
 }  // namespace
 
-FrameReader::Header FrameReader::read_header(const base::Blob& chunk, std::size_t& begin, std::size_t end) {
+FrameReader::Header FrameReader::read_header(const base::Blob& chunk,
+                                             std::size_t& begin,
+                                             std::size_t end) {
     const auto have = [&](std::size_t needed) {
         const std::size_t count = std::min(needed - header_have_, end - begin);
         if (count > 0) std::memcpy(header_.data() + header_have_, chunk.data() + begin, count);
@@ -36,7 +38,8 @@ FrameReader::Header FrameReader::read_header(const base::Blob& chunk, std::size_
         if (!have(4)) return Header::Partial;
         frames_ = read_u32(header_.data());
         if (frames_ == 0 || frames_ > wire::kMessageFramesMax) {
-            reason_ = "a message of " + std::to_string(frames_) + " frames; expected 1 to " + std::to_string(wire::kMessageFramesMax);
+            reason_ = "a message of " + std::to_string(frames_) + " frames; expected 1 to " +
+                      std::to_string(wire::kMessageFramesMax);
             return Header::Bad;
         }
     }
@@ -46,8 +49,10 @@ FrameReader::Header FrameReader::read_header(const base::Blob& chunk, std::size_
         sizes_[i] = read_u32(header_.data() + 4 + 4 * i);
         sum += sizes_[i];
         if (sizes_[i] > wire::kFrameMax || sum > wire::kMessageBytesMax) {
-            reason_ = "a frame of " + std::to_string(sizes_[i]) + " bytes in a message of at least " + std::to_string(sum) +
-                      "; expected at most " + std::to_string(wire::kFrameMax) + " and " + std::to_string(wire::kMessageBytesMax);
+            reason_ = "a frame of " + std::to_string(sizes_[i]) +
+                      " bytes in a message of at least " + std::to_string(sum) +
+                      "; expected at most " + std::to_string(wire::kFrameMax) + " and " +
+                      std::to_string(wire::kMessageBytesMax);
             return Header::Bad;
         }
     }
@@ -89,13 +94,19 @@ bool FrameReader::read_frame(const base::Blob& chunk, std::size_t& begin, std::s
     return true;
 }
 
-FrameReader::Step FrameReader::next(const base::Blob& chunk, std::size_t& begin, std::size_t end, base::Message& out) {
+FrameReader::Step FrameReader::next(const base::Blob& chunk,
+                                    std::size_t& begin,
+                                    std::size_t end,
+                                    base::Message& out) {
     if (!reason_.empty()) return Step::Broken;
     if (frames_ == 0 || header_have_ < 4 + 4 * frames_) {
         switch (read_header(chunk, begin, end)) {
-            case Header::Whole: break;
-            case Header::Partial: return Step::More;
-            case Header::Bad: return Step::Broken;
+            case Header::Whole:
+                break;
+            case Header::Partial:
+                return Step::More;
+            case Header::Bad:
+                return Step::Broken;
         }
     }
     while (at_ < frames_) {
@@ -118,7 +129,9 @@ std::size_t write_header(const base::Message& message, std::byte* to) {
 }
 
 bool fits_framing(const base::Message& message) {
-    if (1 + message.payloads.size() > wire::kMessageFramesMax || message.control.size() > wire::kFrameMax) return false;
+    if (1 + message.payloads.size() > wire::kMessageFramesMax ||
+        message.control.size() > wire::kFrameMax)
+        return false;
     std::size_t sum = message.control.size();
     for (const base::Blob& payload : message.payloads) {
         if (payload.size() > wire::kFrameMax) return false;

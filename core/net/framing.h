@@ -4,8 +4,8 @@
 //
 // Sans-io. Invariants: (1) counts and lengths are checked before anything is allocated, and a frame
 // is allocated only when its turn comes; (2) a small frame, and a control frame of any size, that
-// lies whole in the chunk shares the chunk; a payload of kOwnBlock bytes and more has a block of its
-// own, since it may be kept long. Threading: one owner.
+// lies whole in the chunk shares the chunk; a payload of kOwnBlock bytes and more has a block of
+// its own, since it may be kept long. Threading: one owner.
 #pragma once
 
 #include <array>
@@ -33,7 +33,9 @@ class FrameReader {
     Step next(const base::Blob& chunk, std::size_t& begin, std::size_t end, base::Message& out);
 
     /// Where the next bytes of a large frame belong: reading them there saves a copy. May be empty.
-    std::span<std::byte> missing() { return {frame_data_ + frame_have_, frame_.size() - frame_have_}; }
+    std::span<std::byte> missing() {
+        return {frame_data_ + frame_have_, frame_.size() - frame_have_};
+    }
     /// `count` bytes were put into missing().
     void filled(std::size_t count) { frame_have_ += count; }
 
@@ -51,9 +53,9 @@ class FrameReader {
     std::size_t header_have_ = 0;
     std::size_t frames_ = 0;  ///< Of this message; 0 while its count is not known.
     std::array<std::uint32_t, wire::kMessageFramesMax> sizes_{};
-    std::size_t at_ = 0;      ///< Frames taken so far.
+    std::size_t at_ = 0;  ///< Frames taken so far.
     base::Message message_;
-    base::Blob frame_;        ///< The one being filled, if it does not lie whole in a chunk.
+    base::Blob frame_;  ///< The one being filled, if it does not lie whole in a chunk.
     std::byte* frame_data_ = nullptr;
     std::size_t frame_have_ = 0;
     bool filling_ = false;

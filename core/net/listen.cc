@@ -21,7 +21,9 @@ using base::Failure;
 using base::Result;
 using base::Status;
 
-Failure failed(const std::string& what, int error) { return Failure{what + ": " + std::strerror(error), error}; }
+Failure failed(const std::string& what, int error) {
+    return Failure{what + ": " + std::strerror(error), error};
+}
 
 sockaddr_un address_of(const std::string& path) {
     sockaddr_un address{};
@@ -33,7 +35,9 @@ sockaddr_un address_of(const std::string& path) {
 /// Makes the directory of a socket, or sees that no stranger can replace files in it.
 Status prepare_directory(const std::string& path) {
     const std::size_t slash = path.rfind('/');
-    const std::string dir = slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+    const std::string dir = slash == std::string::npos ? "."
+                            : slash == 0               ? "/"
+                                                       : path.substr(0, slash);
     if (::mkdir(dir.c_str(), 0700) == 0) return base::Done{};
     if (errno != EEXIST) return failed("cannot make the directory " + dir, errno);
     struct stat info {};
@@ -50,7 +54,8 @@ Result<UniqueFd> take_lock(const std::string& path) {
     UniqueFd lock{::open(name.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
     if (!lock) return failed("cannot open " + name, errno);
     if (::flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-    if (errno == EWOULDBLOCK) return Failure{"another process serves " + path + " (it holds " + name + ")", EADDRINUSE};
+    if (errno == EWOULDBLOCK)
+        return Failure{"another process serves " + path + " (it holds " + name + ")", EADDRINUSE};
     return failed("cannot lock " + name, errno);
 }
 
@@ -58,16 +63,20 @@ Result<UniqueFd> take_lock(const std::string& path) {
 Status clear_path(const std::string& path) {
     struct stat info {};
     if (::lstat(path.c_str(), &info) != 0)
-        return errno == ENOENT ? Status{base::Done{}} : Status{failed("cannot look at " + path, errno)};
+        return errno == ENOENT ? Status{base::Done{}}
+                               : Status{failed("cannot look at " + path, errno)};
     if (!S_ISSOCK(info.st_mode)) return Failure{path + " exists and is no socket", EEXIST};
     UniqueFd probe{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!probe) return failed("cannot make a socket", errno);
     const sockaddr_un address = address_of(path);
-    const int rc = ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    const int rc =
+        ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
     // EAGAIN is a full backlog: somebody listens, however busy.
-    if (rc == 0 || errno == EAGAIN || errno == EINPROGRESS) return Failure{"another process serves " + path, EADDRINUSE};
+    if (rc == 0 || errno == EAGAIN || errno == EINPROGRESS)
+        return Failure{"another process serves " + path, EADDRINUSE};
     if (errno != ECONNREFUSED) return failed("cannot tell whether " + path + " is in use", errno);
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return failed("cannot remove the stale " + path, errno);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT)
+        return failed("cannot remove the stale " + path, errno);
     return base::Done{};
 }
 
@@ -80,7 +89,8 @@ Result<Listener> listen_on_path(const Endpoint& endpoint, int backlog) {
     if (!fd) return failed("cannot make a socket", errno);
     // Linux takes the file's mode from the socket's inode: so it is never wider, and umask, which
     // belongs to all threads, stays as it is.
-    if (::fchmod(fd.get(), 0600) != 0) return failed("cannot set the mode of " + endpoint.path, errno);
+    if (::fchmod(fd.get(), 0600) != 0)
+        return failed("cannot set the mode of " + endpoint.path, errno);
     const sockaddr_un address = address_of(endpoint.path);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
         return failed("cannot bind " + endpoint.path, errno);
@@ -92,18 +102,22 @@ std::uint16_t bound_port(int fd) {
     sockaddr_storage address{};
     socklen_t size = sizeof address;
     if (::getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) return 0;
-    if (address.ss_family == AF_INET) return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
+    if (address.ss_family == AF_INET)
+        return ntohs(reinterpret_cast<const sockaddr_in&>(address).sin_port);
     return ntohs(reinterpret_cast<const sockaddr_in6&>(address).sin6_port);
 }
 
 Result<UniqueFd> bind_tcp(const addrinfo& address, int backlog) {
-    UniqueFd fd{::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP)};
+    UniqueFd fd{
+        ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP)};
     if (!fd) return failed("cannot make a socket", errno);
     const int on = 1;
     const int off = 0;
     ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    if (address.ai_family == AF_INET6) ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
-    if (::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0) return failed("cannot bind", errno);
+    if (address.ai_family == AF_INET6)
+        ::setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
+    if (::bind(fd.get(), address.ai_addr, address.ai_addrlen) != 0)
+        return failed("cannot bind", errno);
     if (::listen(fd.get(), backlog) != 0) return failed("cannot listen", errno);
     return fd;
 }
@@ -114,7 +128,10 @@ Result<Listener> listen_on_tcp(const Endpoint& endpoint, int backlog) {
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
     const bool all = endpoint.host == "*";
     addrinfo* found = nullptr;
-    const int rc = ::getaddrinfo(all ? nullptr : endpoint.host.c_str(), std::to_string(endpoint.port).c_str(), &hints, &found);
+    const int rc = ::getaddrinfo(all ? nullptr : endpoint.host.c_str(),
+                                 std::to_string(endpoint.port).c_str(),
+                                 &hints,
+                                 &found);
     if (rc != 0) return Failure{"cannot resolve " + endpoint.host + ": " + ::gai_strerror(rc)};
     const std::unique_ptr<addrinfo, void (*)(addrinfo*)> guard{found, ::freeaddrinfo};
     // One dual-stack socket serves `*`; a host without IPv6 falls back to what there is.
@@ -138,10 +155,13 @@ Result<Listener> listen_on_tcp(const Endpoint& endpoint, int backlog) {
 
 Result<Listener> listen_socket(const Endpoint& endpoint, int backlog) {
     switch (endpoint.scheme) {
-        case Scheme::Local: break;
+        case Scheme::Local:
+            break;
         case Scheme::Ipc:
-        case Scheme::Unix: return listen_on_path(endpoint, backlog);
-        case Scheme::Tcp: return listen_on_tcp(endpoint, backlog);
+        case Scheme::Unix:
+            return listen_on_path(endpoint, backlog);
+        case Scheme::Tcp:
+            return listen_on_tcp(endpoint, backlog);
     }
     return Failure{"an embedded pool does not listen"};
 }
@@ -167,11 +187,14 @@ Status reserve_fds(std::size_t wanted) {
     if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return failed("cannot read RLIMIT_NOFILE", errno);
     if (limit.rlim_cur < limit.rlim_max) {
         limit.rlim_cur = limit.rlim_max;
-        if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return failed("cannot raise RLIMIT_NOFILE", errno);
+        if (::setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            return failed("cannot raise RLIMIT_NOFILE", errno);
     }
     if (limit.rlim_max < wanted)
-        return Failure{"the limit of open files (" + std::to_string(limit.rlim_max) + ") is below the " + std::to_string(wanted) +
-                       " that the configured connections need; raise it (ulimit -Hn, LimitNOFILE=)"};
+        return Failure{
+            "the limit of open files (" + std::to_string(limit.rlim_max) + ") is below the " +
+            std::to_string(wanted) +
+            " that the configured connections need; raise it (ulimit -Hn, LimitNOFILE=)"};
     return base::Done{};
 }
 

@@ -25,7 +25,10 @@ struct LocalClient::Impl {
           epoll(::epoll_create1(EPOLL_CLOEXEC)),
           buffer(opts.limits.read_buffer),
           next_id(next_transport_prefix()),
-          backoff({.first = opts.reconnect_first, .max = opts.reconnect_max, .factor = 2.0, .jitter = 0.5},
+          backoff({.first = opts.reconnect_first,
+                   .max = opts.reconnect_max,
+                   .factor = 2.0,
+                   .jitter = 0.5},
                   std::random_device{}()) {
         FORKMILL_CHECK(epoll);
     }
@@ -47,12 +50,13 @@ struct LocalClient::Impl {
     std::string last_error;
     std::unique_ptr<LocalLink> link;
     std::deque<Incoming> told;
-    bool unread = false;   ///< The buffer holds bytes that were not cut into messages yet.
-    bool looked = false;   ///< The socket was read since receive() last said false.
+    bool unread = false;  ///< The buffer holds bytes that were not cut into messages yet.
+    bool looked = false;  ///< The socket was read since receive() last said false.
 };
 
 void LocalClient::Impl::enlist(UniqueFd fd) {
-    link = std::make_unique<LocalLink>(std::move(fd), ++next_id, epoll.get(), options.limits, std::string{});
+    link = std::make_unique<LocalLink>(
+        std::move(fd), ++next_id, epoll.get(), options.limits, std::string{});
     told.push_back(Incoming{Incoming::Kind::Connected, link->id(), {}, {}});
     last_error.clear();
     try_at = base::kNever;
@@ -68,7 +72,8 @@ void LocalClient::Impl::try_connect(base::Time now) {
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.data(), std::min(path.size(), kSocketPathMax));
     // A local connect succeeds or fails at once; EAGAIN is a full backlog.
-    if (!fd || ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    if (!fd ||
+        ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
         last_error = path + ": " + std::strerror(errno);
         retry_later(now);
         return;
@@ -89,20 +94,25 @@ bool LocalClient::Impl::finish(Incoming& out, Incoming::Kind kind) {
     return true;
 }
 
-LocalClient::LocalClient(std::string path, LocalClientOptions options) : impl_(std::make_unique<Impl>(std::move(path), options)) {
+LocalClient::LocalClient(std::string path, LocalClientOptions options)
+    : impl_(std::make_unique<Impl>(std::move(path), options)) {
     impl_->try_at = base::Time::min();
 }
 
-LocalClient::LocalClient(UniqueFd connected, LocalClientOptions options) : impl_(std::make_unique<Impl>(std::string{}, options)) {
+LocalClient::LocalClient(UniqueFd connected, LocalClientOptions options)
+    : impl_(std::make_unique<Impl>(std::string{}, options)) {
     impl_->enlist(std::move(connected));
 }
 
 LocalClient::~LocalClient() = default;
 
-int LocalClient::fd() const { return impl_->epoll.get(); }
+int LocalClient::fd() const {
+    return impl_->epoll.get();
+}
 
 bool LocalClient::pending() {
-    return !impl_->told.empty() || impl_->unread || (impl_->link == nullptr && impl_->try_at == base::Time::min());
+    return !impl_->told.empty() || impl_->unread ||
+           (impl_->link == nullptr && impl_->try_at == base::Time::min());
 }
 
 bool LocalClient::receive(Incoming& out) {
@@ -130,8 +140,10 @@ bool LocalClient::receive(Incoming& out) {
                     out.conn = self.link->id();
                     out.reason.clear();
                     return true;
-                case FrameReader::Step::Broken: return self.finish(out, Incoming::Kind::Rejected);
-                case FrameReader::Step::More: break;
+                case FrameReader::Step::Broken:
+                    return self.finish(out, Incoming::Kind::Rejected);
+                case FrameReader::Step::More:
+                    break;
             }
         }
         // One read per turn; what comes later makes fd() readable.
@@ -163,12 +175,20 @@ void LocalClient::disconnect(ConnId conn) {
     impl_->drop();
 }
 
-std::string_view LocalClient::principal(ConnId) const { return {}; }
+std::string_view LocalClient::principal(ConnId) const {
+    return {};
+}
 
-base::Time LocalClient::wake_at() const { return impl_->link == nullptr && impl_->told.empty() ? impl_->try_at : base::kNever; }
+base::Time LocalClient::wake_at() const {
+    return impl_->link == nullptr && impl_->told.empty() ? impl_->try_at : base::kNever;
+}
 
-bool LocalClient::unsent() const { return impl_->link != nullptr && impl_->link->unsent(); }
+bool LocalClient::unsent() const {
+    return impl_->link != nullptr && impl_->link->unsent();
+}
 
-std::string LocalClient::last_error() const { return impl_->last_error; }
+std::string LocalClient::last_error() const {
+    return impl_->last_error;
+}
 
 }  // namespace forkmill::net

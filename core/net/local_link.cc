@@ -43,8 +43,16 @@ std::size_t ReadBuffer::prepare() {
     return used_;
 }
 
-LocalLink::LocalLink(UniqueFd fd, ConnId id, int epoll, const LocalLimits& limits, std::string principal)
-    : fd_(std::move(fd)), id_(id), epoll_(epoll), principal_(std::move(principal)), queue_(limits.queued_messages, limits.queued_bytes) {
+LocalLink::LocalLink(UniqueFd fd,
+                     ConnId id,
+                     int epoll,
+                     const LocalLimits& limits,
+                     std::string principal)
+    : fd_(std::move(fd)),
+      id_(id),
+      epoll_(epoll),
+      principal_(std::move(principal)),
+      queue_(limits.queued_messages, limits.queued_bytes) {
     tune_local_socket(fd_.get());
     epoll_event event{};
     event.events = EPOLLIN;
@@ -55,11 +63,13 @@ LocalLink::LocalLink(UniqueFd fd, ConnId id, int epoll, const LocalLimits& limit
 LocalLink::Got LocalLink::read(ReadBuffer& buffer) {
     const std::span<std::byte> missing = reader_.missing();
     begin_ = end_ = buffer.prepare();
-    std::array<iovec, 2> places{iovec{missing.data(), missing.size()}, iovec{buffer.data() + begin_, buffer.limit() - begin_}};
+    std::array<iovec, 2> places{iovec{missing.data(), missing.size()},
+                                iovec{buffer.data() + begin_, buffer.limit() - begin_}};
     const bool direct = !missing.empty();
     ssize_t got = 0;
     do {
-        got = direct ? ::readv(fd_.get(), places.data(), 2) : ::recv(fd_.get(), places[1].iov_base, places[1].iov_len, MSG_DONTWAIT);
+        got = direct ? ::readv(fd_.get(), places.data(), 2)
+                     : ::recv(fd_.get(), places[1].iov_base, places[1].iov_len, MSG_DONTWAIT);
     } while (got < 0 && errno == EINTR);
     if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Got::Nothing;
     if (got < 0) error_ = errno;
@@ -87,8 +97,12 @@ Sent LocalLink::send(const base::Message& message, SmallBytes& small) {
 void LocalLink::write() {
     if (deaf_) return;
     switch (queue_.write(fd_.get())) {
-        case SendQueue::Wrote::All: watch_writable(false); break;
-        case SendQueue::Wrote::Blocked: watch_writable(true); break;
+        case SendQueue::Wrote::All:
+            watch_writable(false);
+            break;
+        case SendQueue::Wrote::Blocked:
+            watch_writable(true);
+            break;
         case SendQueue::Wrote::Broken:
             // What the peer said before it went is still to be read; read() finds the end.
             error_ = errno;

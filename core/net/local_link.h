@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // LocalLink: one connected local socket of a transport: what came in half, what has not gone out.
 //
-// ReadBuffer is the one block that all links of a transport read into. Invariants: (1) a link's fd is
-// in the transport's epoll set with `id` as its data; (2) EPOLLOUT is watched only while the kernel
-// refuses bytes. Threading: one thread.
+// ReadBuffer is the one block that all links of a transport read into. Invariants: (1) a link's fd
+// is in the transport's epoll set with `id` as its data; (2) EPOLLOUT is watched only while the
+// kernel refuses bytes. Threading: one thread.
 #pragma once
 
 #include <cstddef>
@@ -49,7 +49,9 @@ class LocalLink {
     /// Reads once. REQUIRES: no unread bytes of another link are left in `buffer`.
     Got read(ReadBuffer& buffer);
     /// The next message of what read() got.
-    FrameReader::Step next(ReadBuffer& buffer, base::Message& out) { return reader_.next(buffer.block(), begin_, end_, out); }
+    FrameReader::Step next(ReadBuffer& buffer, base::Message& out) {
+        return reader_.next(buffer.block(), begin_, end_, out);
+    }
 
     Sent send(const base::Message& message, SmallBytes& small);
     /// Writes what is queued, as far as the kernel takes it.

@@ -26,7 +26,10 @@ constexpr base::Duration kAcceptPause = std::chrono::milliseconds{100};
 
 struct LocalServer::Impl {
     explicit Impl(LocalServerOptions opts)
-        : options(opts), epoll(::epoll_create1(EPOLL_CLOEXEC)), buffer(opts.limits.read_buffer), next_id(next_transport_prefix()) {
+        : options(opts),
+          epoll(::epoll_create1(EPOLL_CLOEXEC)),
+          buffer(opts.limits.read_buffer),
+          next_id(next_transport_prefix()) {
         FORKMILL_CHECK(epoll);
     }
 
@@ -50,11 +53,11 @@ struct LocalServer::Impl {
     SmallBytes small;
     ConnId next_id;
     std::unordered_map<ConnId, std::unique_ptr<LocalLink>> links;
-    std::deque<Incoming> told;       ///< Connected, to be told before anything else.
-    std::deque<ConnId> readable;     ///< Links that epoll named and that were not read since.
-    std::vector<ConnId> dirty;       ///< Links with something to write out.
-    LocalLink* current = nullptr;    ///< The link whose bytes are in the buffer.
-    bool looked = false;             ///< epoll was asked since receive() last said false.
+    std::deque<Incoming> told;     ///< Connected, to be told before anything else.
+    std::deque<ConnId> readable;   ///< Links that epoll named and that were not read since.
+    std::vector<ConnId> dirty;     ///< Links with something to write out.
+    LocalLink* current = nullptr;  ///< The link whose bytes are in the buffer.
+    bool looked = false;           ///< epoll was asked since receive() last said false.
 };
 
 namespace {
@@ -74,7 +77,9 @@ ConnId LocalServer::Impl::enlist(UniqueFd fd, bool trusted) {
     std::string principal = admit(fd.get(), trusted || options.any_user);
     if (principal.empty()) return 0;
     const ConnId id = ++next_id;
-    links.emplace(id, std::make_unique<LocalLink>(std::move(fd), id, epoll.get(), options.limits, std::move(principal)));
+    links.emplace(id,
+                  std::make_unique<LocalLink>(
+                      std::move(fd), id, epoll.get(), options.limits, std::move(principal)));
     told.push_back(Incoming{Incoming::Kind::Connected, id, {}, {}});
     return id;
 }
@@ -97,7 +102,8 @@ void LocalServer::Impl::accept_some() {
         UniqueFd fd{::accept4(listening.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
         if (!fd) {
             // Out of descriptors the listening fd stays readable: looking again at once would spin.
-            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) pause_accepting();
+            if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
+                pause_accepting();
             if (errno == EINTR || errno == ECONNABORTED) continue;
             return;
         }
@@ -117,7 +123,8 @@ void LocalServer::Impl::look() {
         LocalLink* link = find(event.data.u64);
         if (link == nullptr) continue;
         if ((event.events & EPOLLOUT) != 0) link->write();
-        if ((event.events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0) readable.push_back(event.data.u64);
+        if ((event.events & ~static_cast<std::uint32_t>(EPOLLOUT)) != 0)
+            readable.push_back(event.data.u64);
     }
 }
 
@@ -138,8 +145,10 @@ bool LocalServer::Impl::read_next(Incoming& out) {
                     out.conn = current->id();
                     out.reason.clear();
                     return true;
-                case FrameReader::Step::Broken: return finish(out, Incoming::Kind::Rejected);
-                case FrameReader::Step::More: break;
+                case FrameReader::Step::Broken:
+                    return finish(out, Incoming::Kind::Rejected);
+                case FrameReader::Step::More:
+                    break;
             }
             // If it has more, the next look finds it again, along with everybody else: one peer
             // that never stops starves nobody.
@@ -149,7 +158,8 @@ bool LocalServer::Impl::read_next(Incoming& out) {
         current = find(readable.front());
         readable.pop_front();
         if (current == nullptr) continue;
-        if (current->read(buffer) == LocalLink::Got::End) return finish(out, Incoming::Kind::Disconnected);
+        if (current->read(buffer) == LocalLink::Got::End)
+            return finish(out, Incoming::Kind::Disconnected);
     }
 }
 
@@ -177,9 +187,13 @@ ConnId LocalServer::adopt(UniqueFd connected) {
     return id;
 }
 
-int LocalServer::fd() const { return impl_->epoll.get(); }
+int LocalServer::fd() const {
+    return impl_->epoll.get();
+}
 
-bool LocalServer::pending() { return !impl_->told.empty() || impl_->current != nullptr || !impl_->readable.empty(); }
+bool LocalServer::pending() {
+    return !impl_->told.empty() || impl_->current != nullptr || !impl_->readable.empty();
+}
 
 bool LocalServer::receive(Incoming& out) {
     for (;;) {
@@ -232,7 +246,9 @@ std::string_view LocalServer::principal(ConnId conn) const {
     return link == nullptr ? std::string_view{} : std::string_view{link->principal()};
 }
 
-base::Time LocalServer::wake_at() const { return impl_->resume_at; }
+base::Time LocalServer::wake_at() const {
+    return impl_->resume_at;
+}
 
 bool LocalServer::unsent() const {
     for (const auto& [id, link] : impl_->links) {
@@ -241,6 +257,8 @@ bool LocalServer::unsent() const {
     return false;
 }
 
-std::size_t LocalServer::connections() const { return impl_->links.size(); }
+std::size_t LocalServer::connections() const {
+    return impl_->links.size();
+}
 
 }  // namespace forkmill::net

@@ -27,8 +27,10 @@ int wait_for_events(int epoll, std::array<epoll_event, 64>& events, const timesp
     const int room = static_cast<int>(events.size());
     if (precise) return ::epoll_pwait2(epoll, events.data(), room, limit, nullptr);
     if (limit == nullptr) return ::epoll_wait(epoll, events.data(), room, -1);
-    const std::int64_t millis = std::int64_t{limit->tv_sec} * 1000 + (limit->tv_nsec + 999'999) / 1'000'000;
-    return ::epoll_wait(epoll, events.data(), room, static_cast<int>(std::min<std::int64_t>(millis, 3'600'000)));
+    const std::int64_t millis =
+        std::int64_t{limit->tv_sec} * 1000 + (limit->tv_nsec + 999'999) / 1'000'000;
+    return ::epoll_wait(
+        epoll, events.data(), room, static_cast<int>(std::min<std::int64_t>(millis, 3'600'000)));
 }
 
 }  // namespace
@@ -42,7 +44,9 @@ struct PollLoop::Entry {
     bool removed = false;
 };
 
-PollLoop::PollLoop(base::Duration spin) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), spin_(spin) { FORKMILL_CHECK(epoll_); }
+PollLoop::PollLoop(base::Duration spin) : epoll_(::epoll_create1(EPOLL_CLOEXEC)), spin_(spin) {
+    FORKMILL_CHECK(epoll_);
+}
 
 PollLoop::~PollLoop() = default;
 
@@ -60,9 +64,15 @@ PollLoop::Entry* PollLoop::enlist(int fd, Transport* transport, Wakeup* wakeup, 
     return entries_.back().get();
 }
 
-void PollLoop::add(int fd, Callback ready) { enlist(fd, nullptr, nullptr, std::move(ready)); }
-void PollLoop::add(Transport& transport, Callback ready) { enlist(transport.fd(), &transport, nullptr, std::move(ready)); }
-void PollLoop::add(Wakeup& wakeup, Callback ready) { enlist(wakeup.fd(), nullptr, &wakeup, std::move(ready)); }
+void PollLoop::add(int fd, Callback ready) {
+    enlist(fd, nullptr, nullptr, std::move(ready));
+}
+void PollLoop::add(Transport& transport, Callback ready) {
+    enlist(transport.fd(), &transport, nullptr, std::move(ready));
+}
+void PollLoop::add(Wakeup& wakeup, Callback ready) {
+    enlist(wakeup.fd(), nullptr, &wakeup, std::move(ready));
+}
 
 void PollLoop::remove(int fd) {
     remove_if([fd](const Entry& entry) { return entry.fd == fd; });
@@ -112,7 +122,8 @@ bool PollLoop::look(base::Duration wait) {
     const bool forever = wait < base::Duration::zero() && !any;
     const int count = wait_for_events(epoll_.get(), events, forever ? nullptr : &limit);
     FORKMILL_CHECK(count >= 0 || errno == EINTR);
-    for (int i = 0; i < count; ++i) static_cast<Entry*>(events[static_cast<std::size_t>(i)].data.ptr)->ready = true;
+    for (int i = 0; i < count; ++i)
+        static_cast<Entry*>(events[static_cast<std::size_t>(i)].data.ptr)->ready = true;
     return any || count > 0;
 }
 
@@ -125,7 +136,8 @@ bool PollLoop::sleep(base::Time until) {
     }
     bool any = notified;
     if (!notified) {
-        const base::Duration wait = until == base::kNever ? base::Duration{-1} : until - base::monotonic_now();
+        const base::Duration wait =
+            until == base::kNever ? base::Duration{-1} : until - base::monotonic_now();
         any = look(until == base::kNever ? wait : std::max(wait, base::Duration::zero()));
     }
     for (const auto& entry : entries_) {
@@ -176,7 +188,8 @@ bool PollLoop::run_once(base::Time wake_at) {
         const base::Time now = base::monotonic_now();
         if (until > now) {
             const base::Duration spin = std::min(spin_, until - now);
-            any = (spin > base::Duration::zero() && spin_until([this] { return look(base::Duration::zero()); }, spin)) ||
+            any = (spin > base::Duration::zero() &&
+                   spin_until([this] { return look(base::Duration::zero()); }, spin)) ||
                   sleep(until);
         }
     }

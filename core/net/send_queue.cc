@@ -41,7 +41,8 @@ void SendQueue::append_small(const std::byte* data, std::size_t size, SmallBytes
 }
 
 bool SendQueue::push(const base::Message& message, SmallBytes& small) {
-    if (!empty() && (messages_ >= messages_max_ || bytes_ + message.bytes() > bytes_max_)) return false;
+    if (!empty() && (messages_ >= messages_max_ || bytes_ + message.bytes() > bytes_max_))
+        return false;
     std::array<std::byte, kHeaderMax> header;
     append_small(header.data(), write_header(message, header.data()), small);
     const auto append = [&](const base::Blob& frame) {
@@ -105,7 +106,8 @@ SendQueue::Wrote SendQueue::write(int fd) {
         header.msg_iovlen = count;
         const ssize_t sent = ::sendmsg(fd, &header, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (sent < 0 && errno == EINTR) continue;
-        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS) return Wrote::Broken;
+        if (sent < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != ENOBUFS)
+            return Wrote::Broken;
         if (sent > 0) advance(static_cast<std::size_t>(sent));
         if (sent < 0 || static_cast<std::size_t>(sent) < offered) {
             detach();

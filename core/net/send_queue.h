@@ -36,7 +36,8 @@ class SendQueue {
 
     enum class Wrote : std::uint8_t { All, Blocked, Broken };
 
-    SendQueue(std::size_t messages_max, std::size_t bytes_max) : messages_max_(messages_max), bytes_max_(bytes_max) {}
+    SendQueue(std::size_t messages_max, std::size_t bytes_max)
+        : messages_max_(messages_max), bytes_max_(bytes_max) {}
 
     /// False when it does not fit. An empty queue takes any message.
     bool push(const base::Message& message, SmallBytes& small);

@@ -8,7 +8,9 @@
 
 namespace forkmill::net {
 
-Wakeup::Wakeup() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) { FORKMILL_CHECK(fd_); }
+Wakeup::Wakeup() : fd_(::eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+    FORKMILL_CHECK(fd_);
+}
 
 void Wakeup::kick() {
     const std::uint64_t one = 1;
@@ -28,14 +30,16 @@ void Wakeup::clear() {
 
 bool Wakeup::prepare_sleep() {
     State expected = State::Awake;
-    if (!state_.compare_exchange_strong(expected, State::Sleeping, std::memory_order_acq_rel)) return false;
+    if (!state_.compare_exchange_strong(expected, State::Sleeping, std::memory_order_acq_rel))
+        return false;
     slept_ = true;
     return true;
 }
 
 void Wakeup::awake() {
     State expected = State::Sleeping;
-    if (state_.compare_exchange_strong(expected, State::Awake, std::memory_order_acq_rel)) slept_ = false;
+    if (state_.compare_exchange_strong(expected, State::Awake, std::memory_order_acq_rel))
+        slept_ = false;
 }
 
 }  // namespace forkmill::net

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Zap: answers libzmq's question "may this key connect?" (RFC 27) from an AllowList.
 //
-// A thread of its own, so that handshakes neither wait for the owner's loop nor slow it. There is at
-// most one per context, made before any CURVE server binds and ended after all have closed.
+// A thread of its own, so that handshakes neither wait for the owner's loop nor slow it. There is
+// at most one per context, made before any CURVE server binds and ended after all have closed.
 // Threading: construct and destroy on one thread; counters from any.
 #pragma once
 

@@ -28,7 +28,9 @@ Context::~Context() {
     if (ours()) ::zmq_ctx_term(raw_);
 }
 
-bool Context::ours() const { return ::getpid() == owner_; }
+bool Context::ours() const {
+    return ::getpid() == owner_;
+}
 
 std::shared_ptr<Context> Context::get() {
     static std::mutex mutex;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Context: the one ZeroMQ context of a process, shared by its sockets; ends with the last of them.
 //
-// Invariants: (1) a process that forks never calls get(); (2) in a forked child the parent's context
-// and sockets are left alone, since touching them is undefined. Threading: get() from any thread.
+// Invariants: (1) a process that forks never calls get(); (2) in a forked child the parent's
+// context and sockets are left alone, since touching them is undefined. Threading: get() from any
+// thread.
 #pragma once
 
 #include <sys/types.h>

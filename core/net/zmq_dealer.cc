@@ -19,16 +19,20 @@ namespace forkmill::net {
 
 namespace {
 
-constexpr int kEvents = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED;
+constexpr int kEvents = ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_DISCONNECTED |
+                        ZMQ_EVENT_HANDSHAKE_FAILED_AUTH | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                        ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_CONNECT_RETRIED;
 
 std::string handshake_failure(const Monitor::Event& event) {
     switch (event.kind) {
-        case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return "key rejected";
+        case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+            return "key rejected";
         case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            return "handshake failed: the server speaks another protocol, or one side wants encryption and the other does not";
+            return "handshake failed: the server speaks another protocol, or one side wants "
+                   "encryption and the other does not";
         default:
-            return std::string{"handshake failed: the server closed the connection (it may expect another key)"};
+            return std::string{
+                "handshake failed: the server closed the connection (it may expect another key)"};
     }
 }
 
@@ -36,13 +40,17 @@ std::string handshake_failure(const Monitor::Event& event) {
 
 struct ZmqDealer::Impl {
     Impl(const Endpoint& where, const DealerOptions& how)
-        : endpoint(where), options(how), backoff({.first = first_wait(), .max = longest_wait()}, std::random_device{}()) {}
+        : endpoint(where),
+          options(how),
+          backoff({.first = first_wait(), .max = longest_wait()}, std::random_device{}()) {}
 
     std::chrono::milliseconds first_wait() const {
         if (options.reconnect_first.count() > 0) return options.reconnect_first;
         return std::chrono::milliseconds{endpoint.scheme == Scheme::Tcp ? 100 : 10};
     }
-    std::chrono::milliseconds longest_wait() const { return std::max(options.reconnect_max, first_wait()); }
+    std::chrono::milliseconds longest_wait() const {
+        return std::max(options.reconnect_max, first_wait());
+    }
 
     base::Status open();
     void close();
@@ -57,9 +65,9 @@ struct ZmqDealer::Impl {
     Monitor monitor;
     UniqueFd epoll;
     ConnId next_id = next_transport_prefix();
-    ConnId conn = 0;        ///< 0: not connected.
-    bool leaving = false;   ///< `conn` ended; what it had sent is still read.
-    bool looked = false;    ///< The monitor was read since receive() last said false.
+    ConnId conn = 0;       ///< 0: not connected.
+    bool leaving = false;  ///< `conn` ended; what it had sent is still read.
+    bool looked = false;   ///< The monitor was read since receive() last said false.
     std::deque<Incoming> told;
     std::string last_error;
     base::Backoff backoff;
@@ -107,7 +115,8 @@ void ZmqDealer::Impl::close() {
         socket.close();
         return;
     }
-    for (const int fd : {socket.fd(), monitor.fd()}) ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, fd, nullptr);
+    for (const int fd : {socket.fd(), monitor.fd()})
+        ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, fd, nullptr);
     // The socket's end of the monitor first: a monitor without a reader blocks its writer.
     ::zmq_socket_monitor(socket.raw(), nullptr, 0);
     socket.close();
@@ -163,13 +172,16 @@ bool ZmqDealer::Impl::read_monitor() {
     return true;
 }
 
-base::Result<std::unique_ptr<ZmqDealer>> ZmqDealer::make(const Endpoint& endpoint, const DealerOptions& options) {
+base::Result<std::unique_ptr<ZmqDealer>> ZmqDealer::make(const Endpoint& endpoint,
+                                                         const DealerOptions& options) {
     if (endpoint.scheme != Scheme::Ipc && endpoint.scheme != Scheme::Tcp)
         return base::Failure{"ZeroMQ connects to ipc:// and tcp://, not to " + to_string(endpoint)};
     if (endpoint.scheme == Scheme::Tcp && (endpoint.port == 0 || is_wildcard(endpoint)))
-        return base::Failure{"cannot connect to " + to_string(endpoint) + ": expected a host and a port"};
+        return base::Failure{"cannot connect to " + to_string(endpoint) +
+                             ": expected a host and a port"};
     if (options.curve.has_value() &&
-        (!is_curve_key(options.curve->server_public) || !is_curve_key(options.curve->public_key) || !is_curve_key(options.curve->secret_key)))
+        (!is_curve_key(options.curve->server_public) || !is_curve_key(options.curve->public_key) ||
+         !is_curve_key(options.curve->secret_key)))
         return base::Failure{"a CURVE key is malformed; expected 40 characters of Z85"};
     auto impl = std::make_unique<Impl>(endpoint, options);
     impl->context = Context::get();
@@ -183,9 +195,13 @@ base::Result<std::unique_ptr<ZmqDealer>> ZmqDealer::make(const Endpoint& endpoin
 }
 
 ZmqDealer::ZmqDealer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
-ZmqDealer::~ZmqDealer() { impl_->close(); }
+ZmqDealer::~ZmqDealer() {
+    impl_->close();
+}
 
-int ZmqDealer::fd() const { return impl_->epoll.get(); }
+int ZmqDealer::fd() const {
+    return impl_->epoll.get();
+}
 
 bool ZmqDealer::pending() {
     // Sending may have eaten the signal for what came in meanwhile; only ZMQ_EVENTS tells.
@@ -203,7 +219,9 @@ bool ZmqDealer::receive(Incoming& out) {
         }
         ZmqSocket::Source source;
         std::string reason;
-        const ZmqSocket::Got got = self.conn == 0 ? ZmqSocket::Got::Nothing : self.socket.receive(out.message, false, source, reason);
+        const ZmqSocket::Got got = self.conn == 0
+                                       ? ZmqSocket::Got::Nothing
+                                       : self.socket.receive(out.message, false, source, reason);
         if (got == ZmqSocket::Got::Message) {
             out.kind = Incoming::Kind::Message;
             out.conn = self.conn;
@@ -219,7 +237,8 @@ bool ZmqDealer::receive(Incoming& out) {
         }
         if (std::exchange(self.leaving, false)) {
             self.last_error = "the server closed the connection";
-            out = Incoming{Incoming::Kind::Disconnected, std::exchange(self.conn, 0), {}, self.last_error};
+            out = Incoming{
+                Incoming::Kind::Disconnected, std::exchange(self.conn, 0), {}, self.last_error};
             return true;
         }
         if (std::exchange(self.looked, true)) {
@@ -247,13 +266,17 @@ void ZmqDealer::disconnect(ConnId conn) {
     impl_->reopen();
 }
 
-base::Time ZmqDealer::wake_at() const { return impl_->conn == 0 ? impl_->reopen_at : base::kNever; }
+base::Time ZmqDealer::wake_at() const {
+    return impl_->conn == 0 ? impl_->reopen_at : base::kNever;
+}
 
 void ZmqDealer::set_linger(std::chrono::milliseconds linger) {
     impl_->options.linger = linger;
     if (impl_->socket.open()) impl_->socket.set(ZMQ_LINGER, static_cast<int>(linger.count()));
 }
 
-const std::string& ZmqDealer::last_error() const { return impl_->last_error; }
+const std::string& ZmqDealer::last_error() const {
+    return impl_->last_error;
+}
 
 }  // namespace forkmill::net

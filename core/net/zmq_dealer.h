@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // ZmqDealer: client Transport over one ZeroMQ DEALER to one ipc:// or tcp:// endpoint.
 //
-// Invariants: (1) nothing queues while there is no connection (IMMEDIATE), the session layer resends
-// instead; (2) each connection has a ConnId of its own: Connected, its messages, Disconnected, in
-// this order; (3) a refused handshake is told as Rejected with conn 0 and a reason, once per run of
-// equal refusals, and tried again after growing pauses. Threading: one thread (plus libzmq's I/O thread).
+// Invariants: (1) nothing queues while there is no connection (IMMEDIATE), the session layer
+// resends instead; (2) each connection has a ConnId of its own: Connected, its messages,
+// Disconnected, in this order; (3) a refused handshake is told as Rejected with conn 0 and a
+// reason, once per run of equal refusals, and tried again after growing pauses. Threading: one
+// thread (plus libzmq's I/O thread).
 #pragma once
 
 #include <chrono>
@@ -34,7 +35,8 @@ struct DealerOptions {
 
 class ZmqDealer final : public Transport {
   public:
-    static base::Result<std::unique_ptr<ZmqDealer>> make(const Endpoint& endpoint, const DealerOptions& options = {});
+    static base::Result<std::unique_ptr<ZmqDealer>> make(const Endpoint& endpoint,
+                                                         const DealerOptions& options = {});
     ~ZmqDealer() override;
 
     int fd() const override;

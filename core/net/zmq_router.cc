@@ -76,12 +76,12 @@ struct ZmqRouter::Impl {
     Monitor monitor;
     UniqueFd epoll;
     ConnId prefix = next_transport_prefix();
-    std::unordered_map<std::uint32_t, Conn> conns;              ///< By routing id: all that sent something.
+    std::unordered_map<std::uint32_t, Conn> conns;  ///< By routing id: all that sent something.
     std::unordered_map<int, std::vector<std::uint32_t>> by_fd;  ///< Usually one each.
     std::vector<Suspect> suspects;
     std::deque<Incoming> told;
-    std::size_t open = 0;     ///< Accepted and not yet disconnected.
-    bool looked = false;      ///< The monitor was read since receive() last said false.
+    std::size_t open = 0;  ///< Accepted and not yet disconnected.
+    bool looked = false;   ///< The monitor was read since receive() last said false.
     RouterCounters counters;
 };
 
@@ -153,10 +153,15 @@ void ZmqRouter::Impl::read_monitor() {
                 if (open > 0) --open;
                 suspect(static_cast<int>(event.value), now);
                 break;
-            case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: ++counters.keys_refused; break;
+            case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+                ++counters.keys_refused;
+                break;
             case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-            case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: ++counters.handshakes_failed; break;
-            default: break;
+            case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+                ++counters.handshakes_failed;
+                break;
+            default:
+                break;
         }
     }
 }
@@ -182,14 +187,18 @@ void ZmqRouter::Impl::check_suspects(base::Time now) {
             return ++suspect.checks > kChecks;
         }
         if (!it->second.forgotten)
-            told.push_back(Incoming{Incoming::Kind::Disconnected, conn_of(suspect.id), {}, "the peer closed the connection"});
+            told.push_back(Incoming{Incoming::Kind::Disconnected,
+                                    conn_of(suspect.id),
+                                    {},
+                                    "the peer closed the connection"});
         forget(suspect.id);
         return true;
     });
 }
 
 base::Result<std::unique_ptr<ZmqRouter>> ZmqRouter::make(const RouterOptions& options) {
-    if (base::Status enough = reserve_fds(options.connections_max + kOtherFds); !enough.ok()) return enough.failure();
+    if (base::Status enough = reserve_fds(options.connections_max + kOtherFds); !enough.ok())
+        return enough.failure();
     auto impl = std::make_unique<Impl>();
     impl->options = options;
     impl->context = Context::get();
@@ -217,11 +226,11 @@ base::Result<std::unique_ptr<ZmqRouter>> ZmqRouter::make(const RouterOptions& op
         // and abort libzmq 4.3.4 when they come while it closes. Nothing else changes.
         socket.set(ZMQ_ZAP_DOMAIN, kOpenDomain);
     }
-    base::Result<Monitor> monitor =
-        Monitor::watch(impl->context,
-                       socket,
-                       ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
-                           ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL);
+    base::Result<Monitor> monitor = Monitor::watch(
+        impl->context,
+        socket,
+        ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
+            ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL);
     if (!monitor.ok()) return monitor.failure();
     impl->monitor = std::move(monitor).value();
     impl->epoll = UniqueFd{::epoll_create1(EPOLL_CLOEXEC)};
@@ -243,7 +252,8 @@ ZmqRouter::~ZmqRouter() {
 
 base::Result<Endpoint> ZmqRouter::bind(const Endpoint& endpoint) {
     if (endpoint.scheme != Scheme::Ipc && endpoint.scheme != Scheme::Tcp)
-        return base::Failure{"a ZeroMQ router serves ipc:// and tcp://, not " + to_string(endpoint)};
+        return base::Failure{"a ZeroMQ router serves ipc:// and tcp://, not " +
+                             to_string(endpoint)};
     impl_->socket.set(ZMQ_USE_FD, -1);
     if (::zmq_bind(impl_->socket.raw(), to_string(endpoint).c_str()) != 0)
         return ZmqSocket::last_failure("cannot bind " + to_string(endpoint));
@@ -257,18 +267,22 @@ base::Result<Endpoint> ZmqRouter::bind(const Endpoint& endpoint) {
 
 base::Status ZmqRouter::adopt(const Endpoint& endpoint, UniqueFd listening) {
     if (endpoint.scheme != Scheme::Ipc && endpoint.scheme != Scheme::Tcp)
-        return base::Failure{"a ZeroMQ router serves ipc:// and tcp://, not " + to_string(endpoint)};
+        return base::Failure{"a ZeroMQ router serves ipc:// and tcp://, not " +
+                             to_string(endpoint)};
     if (base::Status fit = check_listening_fd(listening.get()); !fit.ok()) return fit;
     impl_->socket.set(ZMQ_USE_FD, listening.get());
     const int rc = ::zmq_bind(impl_->socket.raw(), to_string(endpoint).c_str());
-    const base::Failure failure = rc == 0 ? base::Failure{} : ZmqSocket::last_failure("cannot adopt " + to_string(endpoint));
+    const base::Failure failure =
+        rc == 0 ? base::Failure{} : ZmqSocket::last_failure("cannot adopt " + to_string(endpoint));
     impl_->socket.set(ZMQ_USE_FD, -1);
     if (rc != 0) return failure;
     listening.release();  // libzmq closes it.
     return base::Done{};
 }
 
-int ZmqRouter::fd() const { return impl_->epoll.get(); }
+int ZmqRouter::fd() const {
+    return impl_->epoll.get();
+}
 
 bool ZmqRouter::pending() {
     // Sending may have eaten the signal for what came in meanwhile; only ZMQ_EVENTS tells.
@@ -323,10 +337,16 @@ base::Time ZmqRouter::wake_at() const {
     return first;
 }
 
-void ZmqRouter::set_linger(std::chrono::milliseconds linger) { impl_->socket.set(ZMQ_LINGER, static_cast<int>(linger.count())); }
+void ZmqRouter::set_linger(std::chrono::milliseconds linger) {
+    impl_->socket.set(ZMQ_LINGER, static_cast<int>(linger.count()));
+}
 
-std::size_t ZmqRouter::connections() const { return impl_->open; }
+std::size_t ZmqRouter::connections() const {
+    return impl_->open;
+}
 
-const RouterCounters& ZmqRouter::counters() const { return impl_->counters; }
+const RouterCounters& ZmqRouter::counters() const {
+    return impl_->counters;
+}
 
 }  // namespace forkmill::net

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // ZmqRouter: server Transport over one ZeroMQ ROUTER, bound to ipc:// and tcp:// endpoints.
 //
-// Invariants: (1) routing ids are libzmq's own, new per connection; a ConnId contains one; (2) every
-// send is MANDATORY and DONTWAIT: Full and Gone are told, nothing is dropped in silence; (3) a
-// connection's Connected comes with its first message, its Disconnected after its last, once its
+// Invariants: (1) routing ids are libzmq's own, new per connection; a ConnId contains one; (2)
+// every send is MANDATORY and DONTWAIT: Full and Gone are told, nothing is dropped in silence; (3)
+// a connection's Connected comes with its first message, its Disconnected after its last, once its
 // socket is proven closed; (4) a peer that breaks the framing is Rejected, cut and forgotten.
 // Threading: one thread (plus libzmq's I/O thread inside).
 #pragma once
@@ -41,7 +41,7 @@ struct RouterCounters {
     std::uint64_t over_limit = 0;         ///< Cut because of connections_max.
     std::uint64_t handshakes_failed = 0;  ///< Wrong protocol or mechanism, silence.
     std::uint64_t keys_refused = 0;
-    std::uint64_t rejected = 0;           ///< Cut because of their framing.
+    std::uint64_t rejected = 0;  ///< Cut because of their framing.
 };
 
 class ZmqRouter final : public Transport {

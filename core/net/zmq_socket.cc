@@ -23,7 +23,8 @@ constexpr std::size_t kCopyBelow = 1024;
 constexpr std::size_t kIdSize = 5;
 
 base::Blob to_blob(zmq::message_t& frame) {
-    if (frame.size() < kCopyBelow) return base::Blob::copy({static_cast<const std::byte*>(frame.data()), frame.size()});
+    if (frame.size() < kCopyBelow)
+        return base::Blob::copy({static_cast<const std::byte*>(frame.data()), frame.size()});
     auto* data = static_cast<std::byte*>(frame.data());
     const std::size_t size = frame.size();
     // Frames of this size never lie inside the handle, so moving it leaves the bytes in place.
@@ -74,9 +75,11 @@ bool send_frame(void* socket, zmq::message_t frame, int flags) {
 
 }  // namespace
 
-ZmqSocket::ZmqSocket(std::shared_ptr<Context> context, int type) : context_(std::move(context)), raw_(::zmq_socket(context_->raw(), type)) {}
+ZmqSocket::ZmqSocket(std::shared_ptr<Context> context, int type)
+    : context_(std::move(context)), raw_(::zmq_socket(context_->raw(), type)) {}
 
-ZmqSocket::ZmqSocket(ZmqSocket&& other) noexcept : context_(std::move(other.context_)), raw_(std::exchange(other.raw_, nullptr)) {}
+ZmqSocket::ZmqSocket(ZmqSocket&& other) noexcept
+    : context_(std::move(other.context_)), raw_(std::exchange(other.raw_, nullptr)) {}
 
 ZmqSocket& ZmqSocket::operator=(ZmqSocket&& other) noexcept {
     if (this != &other) {
@@ -98,8 +101,12 @@ base::Failure ZmqSocket::last_failure(std::string_view what) {
     return base::Failure{std::string{what} + ": " + ::zmq_strerror(error), error};
 }
 
-void ZmqSocket::set(int option, int value) { FORKMILL_CHECK(::zmq_setsockopt(raw_, option, &value, sizeof value) == 0); }
-void ZmqSocket::set(int option, std::int64_t value) { FORKMILL_CHECK(::zmq_setsockopt(raw_, option, &value, sizeof value) == 0); }
+void ZmqSocket::set(int option, int value) {
+    FORKMILL_CHECK(::zmq_setsockopt(raw_, option, &value, sizeof value) == 0);
+}
+void ZmqSocket::set(int option, std::int64_t value) {
+    FORKMILL_CHECK(::zmq_setsockopt(raw_, option, &value, sizeof value) == 0);
+}
 void ZmqSocket::set(int option, std::string_view text) {
     // Z85 keys must end in a zero byte, so all texts are given with one that does not count.
     const std::string copy{text};
@@ -126,13 +133,17 @@ std::string ZmqSocket::last_endpoint() const {
     return text.data();
 }
 
-ZmqSocket::Got ZmqSocket::receive(base::Message& out, bool with_id, Source& source, std::string& reason) {
+ZmqSocket::Got ZmqSocket::receive(base::Message& out,
+                                  bool with_id,
+                                  Source& source,
+                                  std::string& reason) {
     zmq::message_t frame;
     int more = receive_frame(raw_, frame);
     if (more < 0) return Got::Nothing;
     if (with_id) {
         std::uint32_t big = 0;
-        if (frame.size() == kIdSize) std::memcpy(&big, static_cast<const std::byte*>(frame.data()) + 1, sizeof big);
+        if (frame.size() == kIdSize)
+            std::memcpy(&big, static_cast<const std::byte*>(frame.data()) + 1, sizeof big);
         source.routing_id = be32toh(big);
         if (more == 1) more = receive_frame(raw_, frame);
     }
@@ -150,12 +161,14 @@ ZmqSocket::Got ZmqSocket::receive(base::Message& out, bool with_id, Source& sour
         more = receive_frame(raw_, frame);
         if (more < 0) break;
         bytes += frame.size();
-        if (++frames <= wire::kMessageFramesMax && bytes <= wire::kMessageBytesMax) out.payloads.push_back(to_blob(frame));
+        if (++frames <= wire::kMessageFramesMax && bytes <= wire::kMessageBytesMax)
+            out.payloads.push_back(to_blob(frame));
     }
     if (frames <= wire::kMessageFramesMax && bytes <= wire::kMessageBytesMax) return Got::Message;
     out = base::Message{};
-    reason = "a message of " + std::to_string(frames) + " frames and " + std::to_string(bytes) + " bytes; expected at most " +
-             std::to_string(wire::kMessageFramesMax) + " and " + std::to_string(wire::kMessageBytesMax);
+    reason = "a message of " + std::to_string(frames) + " frames and " + std::to_string(bytes) +
+             " bytes; expected at most " + std::to_string(wire::kMessageFramesMax) + " and " +
+             std::to_string(wire::kMessageBytesMax);
     return Got::TooMuch;
 }
 
@@ -167,7 +180,8 @@ Sent ZmqSocket::send(const base::Message& message, std::optional<std::uint32_t> 
             return errno == EAGAIN ? Sent::Full : Sent::Gone;
     }
     const int first = message.payloads.empty() ? 0 : ZMQ_SNDMORE;
-    if (!send_frame(raw_, to_frame(message.control), first)) return errno == EAGAIN ? Sent::Full : Sent::Gone;
+    if (!send_frame(raw_, to_frame(message.control), first))
+        return errno == EAGAIN ? Sent::Full : Sent::Gone;
     for (std::size_t i = 0; i < message.payloads.size(); ++i) {
         const int flags = i + 1 < message.payloads.size() ? ZMQ_SNDMORE : 0;
         if (!send_frame(raw_, to_frame(message.payloads[i]), flags)) return Sent::Gone;
@@ -186,17 +200,22 @@ void set_common_options(ZmqSocket& socket, int high_water) {
     socket.set(ZMQ_TCP_KEEPALIVE_CNT, 3);
 }
 
-base::Result<Monitor> Monitor::watch(const std::shared_ptr<Context>& context, ZmqSocket& socket, int events) {
+base::Result<Monitor> Monitor::watch(const std::shared_ptr<Context>& context,
+                                     ZmqSocket& socket,
+                                     int events) {
     static std::atomic<std::uint64_t> last{0};
-    const std::string endpoint = "inproc://forkmill.monitor." + std::to_string(last.fetch_add(1) + 1);
-    if (::zmq_socket_monitor(socket.raw(), endpoint.c_str(), events) != 0) return ZmqSocket::last_failure("cannot watch a socket");
+    const std::string endpoint =
+        "inproc://forkmill.monitor." + std::to_string(last.fetch_add(1) + 1);
+    if (::zmq_socket_monitor(socket.raw(), endpoint.c_str(), events) != 0)
+        return ZmqSocket::last_failure("cannot watch a socket");
     Monitor monitor;
     monitor.pair_ = ZmqSocket{context, ZMQ_PAIR};
     if (!monitor.pair_.open()) return ZmqSocket::last_failure("cannot make a monitor");
     monitor.pair_.set(ZMQ_LINGER, 0);
     // A full monitor would block libzmq's I/O thread, and with it every connection.
     monitor.pair_.set(ZMQ_RCVHWM, 0);
-    if (::zmq_connect(monitor.pair_.raw(), endpoint.c_str()) != 0) return ZmqSocket::last_failure("cannot watch a socket");
+    if (::zmq_connect(monitor.pair_.raw(), endpoint.c_str()) != 0)
+        return ZmqSocket::last_failure("cannot watch a socket");
     return monitor;
 }
 
@@ -207,7 +226,9 @@ bool Monitor::next(Event& out) {
     out = Event{};
     if (frame.size() == sizeof out.kind + sizeof out.value) {
         std::memcpy(&out.kind, frame.data(), sizeof out.kind);
-        std::memcpy(&out.value, static_cast<const std::byte*>(frame.data()) + sizeof out.kind, sizeof out.value);
+        std::memcpy(&out.value,
+                    static_cast<const std::byte*>(frame.data()) + sizeof out.kind,
+                    sizeof out.value);
     }
     while (more == 1) more = receive_frame(pair_.raw(), frame);
     return true;

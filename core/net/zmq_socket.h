@@ -47,7 +47,7 @@ class ZmqSocket {
     struct Source {
         std::uint32_t routing_id = 0;  ///< ROUTER only.
         int fd = -1;
-        std::string user;              ///< The ZAP user id; filled on request.
+        std::string user;  ///< The ZAP user id; filled on request.
     };
     /// One message. ROUTER: `with_id`, and `source` is filled. TooMuch: it broke the limits and is
     /// gone; `reason` says how.
@@ -72,7 +72,9 @@ class Monitor {
 
     Monitor() = default;
     /// Watches `socket` for `events`.
-    static base::Result<Monitor> watch(const std::shared_ptr<Context>& context, ZmqSocket& socket, int events);
+    static base::Result<Monitor> watch(const std::shared_ptr<Context>& context,
+                                       ZmqSocket& socket,
+                                       int events);
     bool next(Event& out);
     bool readable() const { return pair_.readable(); }
     int fd() const { return pair_.fd(); }

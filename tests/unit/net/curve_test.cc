@@ -22,7 +22,12 @@ TEST(Curve, KnowsAKeyWhenItSeesOne) {
     EXPECT_NE(pair.public_key, make_curve_pair().public_key);
     ASSERT_TRUE(public_of(pair.secret_key).ok());
     EXPECT_EQ(public_of(pair.secret_key).value(), pair.public_key);
-    for (const std::string& bad : {std::string{}, std::string(39, 'a'), std::string(41, 'a'), std::string(39, 'a') + "\n", std::string(39, 'a') + "\"", std::string(40, '#')})
+    for (const std::string& bad : {std::string{},
+                                   std::string(39, 'a'),
+                                   std::string(41, 'a'),
+                                   std::string(39, 'a') + "\n",
+                                   std::string(39, 'a') + "\"",
+                                   std::string(40, '#')})
         EXPECT_FALSE(is_curve_key(bad)) << bad;
 }
 
@@ -36,10 +41,11 @@ TEST(AllowList, IsReplacedAsAWholeOrNotAtAll) {
     EXPECT_EQ(list.find_name("bob")->roles, std::vector<std::string>{"work"});
     EXPECT_FALSE(list.find(make_curve_pair().public_key).has_value());
     EXPECT_FALSE(list.find("").has_value());
-    for (const std::vector<AllowedKey>& bad : {std::vector<AllowedKey>{{a, "alice", {}}, {a, "eve", {}}},
-                                               std::vector<AllowedKey>{{a, "alice", {}}, {b, "alice", {}}},
-                                               std::vector<AllowedKey>{{"rubbish", "eve", {}}},
-                                               std::vector<AllowedKey>{{a, "", {}}}}) {
+    for (const std::vector<AllowedKey>& bad :
+         {std::vector<AllowedKey>{{a, "alice", {}}, {a, "eve", {}}},
+          std::vector<AllowedKey>{{a, "alice", {}}, {b, "alice", {}}},
+          std::vector<AllowedKey>{{"rubbish", "eve", {}}},
+          std::vector<AllowedKey>{{a, "", {}}}}) {
         EXPECT_FALSE(list.replace(bad).ok());
         EXPECT_EQ(list.size(), 2U);
     }
@@ -54,7 +60,8 @@ struct Guarded {
         auto started = Zap::start(allowed);
         EXPECT_TRUE(started.ok());
         zap = std::move(started).value();
-        auto router = ZmqRouter::make({.connections_max = 64, .curve = CurveServer{keys.secret_key, keys.public_key}});
+        auto router = ZmqRouter::make(
+            {.connections_max = 64, .curve = CurveServer{keys.secret_key, keys.public_key}});
         EXPECT_TRUE(router.ok());
         EXPECT_TRUE(router.value()->adopt(world.endpoint(), world.duplicate()).ok());
         server = std::make_unique<Station>(std::move(router).value());
@@ -68,13 +75,17 @@ struct Guarded {
     }
     Station& connect(std::optional<CurveClient> curve) {
         auto dealer = ZmqDealer::make(world.endpoint(),
-                                      {.reconnect_first = std::chrono::milliseconds{5}, .linger = std::chrono::milliseconds{0}, .curve = std::move(curve)});
+                                      {.reconnect_first = std::chrono::milliseconds{5},
+                                       .linger = std::chrono::milliseconds{0},
+                                       .curve = std::move(curve)});
         EXPECT_TRUE(dealer.ok());
         clients.push_back(std::make_unique<Station>(std::move(dealer).value()));
         desk.add(*clients.back());
         return *clients.back();
     }
-    CurveClient with(const CurvePair& pair) const { return CurveClient{keys.public_key, pair.public_key, pair.secret_key}; }
+    CurveClient with(const CurvePair& pair) const {
+        return CurveClient{keys.public_key, pair.public_key, pair.secret_key};
+    }
     ZmqRouter& router() { return dynamic_cast<ZmqRouter&>(*server->transport); }
 
     TcpWorld world;
@@ -91,7 +102,9 @@ TEST(Zap, LetsAnAllowedKeyInUnderItsName) {
     Guarded guarded;
     Station& alice = guarded.connect(guarded.with(guarded.alice));
     ASSERT_TRUE(guarded.desk.until([&] { return alice.conn() != 0; }));
-    ASSERT_EQ(alice.transport->send(alice.conn(), make_message({"hello", std::string(50'000, 's')})), Sent::Ok);
+    ASSERT_EQ(
+        alice.transport->send(alice.conn(), make_message({"hello", std::string(50'000, 's')})),
+        Sent::Ok);
     ASSERT_TRUE(guarded.desk.until([&] { return guarded.server->messages().size() == 1; }));
     const Incoming& got = *guarded.server->messages()[0];
     EXPECT_EQ(guarded.router().principal(got.conn), "alice");
@@ -115,8 +128,10 @@ TEST(Zap, RefusesAPeerWithoutKeysOrWithTheWrongServerKey) {
     Guarded guarded;
     Station& plain = guarded.connect(std::nullopt);
     const CurvePair other = make_curve_pair();
-    Station& misled = guarded.connect(CurveClient{other.public_key, guarded.alice.public_key, guarded.alice.secret_key});
-    ASSERT_TRUE(guarded.desk.until([&] { return plain.count(Kind::Rejected) >= 1 && misled.count(Kind::Rejected) >= 1; }));
+    Station& misled = guarded.connect(
+        CurveClient{other.public_key, guarded.alice.public_key, guarded.alice.secret_key});
+    ASSERT_TRUE(guarded.desk.until(
+        [&] { return plain.count(Kind::Rejected) >= 1 && misled.count(Kind::Rejected) >= 1; }));
     EXPECT_NE(plain.events[0].reason.find("encryption"), std::string::npos);
     EXPECT_EQ(plain.count(Kind::Connected) + misled.count(Kind::Connected), 0U);
     EXPECT_EQ(guarded.server->events.size(), 0U);
@@ -135,7 +150,8 @@ TEST(Zap, FollowsTheListWhenItIsReplaced) {
     ASSERT_TRUE(guarded.desk.until([&] { return late.conn() != 0; }));
     // Alice's key went: her connection is cut and she cannot come back.
     guarded.router().disconnect_principal("alice");
-    ASSERT_TRUE(guarded.desk.until([&] { return alice.count(Kind::Disconnected) == 1 && alice.count(Kind::Rejected) == 1; }));
+    ASSERT_TRUE(guarded.desk.until(
+        [&] { return alice.count(Kind::Disconnected) == 1 && alice.count(Kind::Rejected) == 1; }));
     EXPECT_EQ(guarded.server->count(Kind::Disconnected), 1U);
     EXPECT_EQ(alice.count(Kind::Connected), 1U);
 }
@@ -157,7 +173,8 @@ TEST(Zap, LetsEverybodyIntoARouterWithoutKeys) {
 
 TEST(Zap, ARouterWithKeysInsistsOnAnAllowList) {
     const CurvePair keys = make_curve_pair();
-    const RouterOptions options{.connections_max = 16, .curve = CurveServer{keys.secret_key, keys.public_key}};
+    const RouterOptions options{.connections_max = 16,
+                                .curve = CurveServer{keys.secret_key, keys.public_key}};
     EXPECT_FALSE(ZmqRouter::make(options).ok());
     auto zap = Zap::start(std::make_shared<AllowList>());
     ASSERT_TRUE(zap.ok());

@@ -29,15 +29,45 @@ TEST(Endpoint, ReadsEveryScheme) {
 }
 
 TEST(Endpoint, WritesWhatItReads) {
-    for (const char* text : {"local:4", "local:", "ipc:///a/b", "unix://b", "tcp://head:7700", "tcp://[fe80::1]:9", "tcp://*:1", "tcp://a:*"})
+    for (const char* text : {"local:4",
+                             "local:",
+                             "ipc:///a/b",
+                             "unix://b",
+                             "tcp://head:7700",
+                             "tcp://[fe80::1]:9",
+                             "tcp://*:1",
+                             "tcp://a:*"})
         EXPECT_EQ(to_string(good(text)), text);
 }
 
 TEST(Endpoint, RefusesWhatIsNoEndpoint) {
-    for (const std::string text :
-         {"", "local", "local:0", "local:-1", "local:4x", "local:4097", "ipc://", "ipc://@abstract", "ipc:///dir/", "unix://", "http://x:1",
-          "tcp://", "tcp://head", "tcp://:7700", "tcp://head:", "tcp://head:70000", "tcp://head:-1", "tcp://head:77a", "tcp://::1:7700",
-          "tcp://[::1]", "tcp://[head]:1", "tcp://[]:1", "tcp://he ad:1", "tcp://he/ad:1", "tcp://a;b:1", "TCP://a:1", " tcp://a:1"}) {
+    for (const std::string text : {"",
+                                   "local",
+                                   "local:0",
+                                   "local:-1",
+                                   "local:4x",
+                                   "local:4097",
+                                   "ipc://",
+                                   "ipc://@abstract",
+                                   "ipc:///dir/",
+                                   "unix://",
+                                   "http://x:1",
+                                   "tcp://",
+                                   "tcp://head",
+                                   "tcp://:7700",
+                                   "tcp://head:",
+                                   "tcp://head:70000",
+                                   "tcp://head:-1",
+                                   "tcp://head:77a",
+                                   "tcp://::1:7700",
+                                   "tcp://[::1]",
+                                   "tcp://[head]:1",
+                                   "tcp://[]:1",
+                                   "tcp://he ad:1",
+                                   "tcp://he/ad:1",
+                                   "tcp://a;b:1",
+                                   "TCP://a:1",
+                                   " tcp://a:1"}) {
         const auto parsed = parse_endpoint(text);
         EXPECT_FALSE(parsed.ok()) << text;
         if (!parsed.ok()) {
@@ -55,16 +85,33 @@ TEST(Endpoint, BoundsASocketsPath) {
 }
 
 TEST(Endpoint, KnowsWhatOtherHostsCannotReach) {
-    for (const char* text : {"local:1", "ipc:///x", "unix:///x", "tcp://127.0.0.1:1", "tcp://127.9.9.9:1", "tcp://[::1]:1", "tcp://localhost:1"})
+    for (const char* text : {"local:1",
+                             "ipc:///x",
+                             "unix:///x",
+                             "tcp://127.0.0.1:1",
+                             "tcp://127.9.9.9:1",
+                             "tcp://[::1]:1",
+                             "tcp://localhost:1"})
         EXPECT_TRUE(is_loopback(good(text))) << text;
-    for (const char* text : {"tcp://*:1", "tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://128.0.0.1:1", "tcp://head:1", "tcp://127.0.0.1.evil.example:1",
-                             "tcp://localhost.evil.example:1", "tcp://[::ffff:127.0.0.1]:1", "tcp://0:1"})
+    for (const char* text : {"tcp://*:1",
+                             "tcp://0.0.0.0:1",
+                             "tcp://[::]:1",
+                             "tcp://128.0.0.1:1",
+                             "tcp://head:1",
+                             "tcp://127.0.0.1.evil.example:1",
+                             "tcp://localhost.evil.example:1",
+                             "tcp://[::ffff:127.0.0.1]:1",
+                             "tcp://0:1"})
         EXPECT_FALSE(is_loopback(good(text))) << text;
 }
 
 TEST(Endpoint, KnowsWhatListensEverywhere) {
-    for (const char* text : {"tcp://*:1", "tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://0:1", "tcp://[::0]:1"}) EXPECT_TRUE(is_wildcard(good(text))) << text;
-    for (const char* text : {"tcp://127.0.0.1:1", "tcp://head:1", "ipc:///x", "local:2", "tcp://10.0.0.0:1"}) EXPECT_FALSE(is_wildcard(good(text))) << text;
+    for (const char* text :
+         {"tcp://*:1", "tcp://0.0.0.0:1", "tcp://[::]:1", "tcp://0:1", "tcp://[::0]:1"})
+        EXPECT_TRUE(is_wildcard(good(text))) << text;
+    for (const char* text :
+         {"tcp://127.0.0.1:1", "tcp://head:1", "ipc:///x", "local:2", "tcp://10.0.0.0:1"})
+        EXPECT_FALSE(is_wildcard(good(text))) << text;
 }
 
 }  // namespace

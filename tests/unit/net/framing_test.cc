@@ -22,7 +22,8 @@ using Step = FrameReader::Step;
 
 std::string encode(const base::Message& message) {
     std::array<std::byte, kHeaderMax> header;
-    std::string bytes{reinterpret_cast<const char*>(header.data()), write_header(message, header.data())};
+    std::string bytes{reinterpret_cast<const char*>(header.data()),
+                      write_header(message, header.data())};
     bytes += base::text_of(message.control);
     for (const base::Blob& payload : message.payloads) bytes += base::text_of(payload);
     return bytes;
@@ -31,16 +32,19 @@ std::string encode(const base::Message& message) {
 void expect_same(const base::Message& got, const base::Message& want) {
     EXPECT_EQ(base::text_of(got.control), base::text_of(want.control));
     ASSERT_EQ(got.payloads.size(), want.payloads.size());
-    for (std::size_t i = 0; i < got.payloads.size(); ++i) EXPECT_EQ(base::text_of(got.payloads[i]), base::text_of(want.payloads[i]));
+    for (std::size_t i = 0; i < got.payloads.size(); ++i)
+        EXPECT_EQ(base::text_of(got.payloads[i]), base::text_of(want.payloads[i]));
 }
 
 std::vector<base::Message> samples() {
-    std::vector<base::Message> messages{make_message({""}),
-                                        make_message({"a", "", "b"}),
-                                        make_message({std::string(5000, 'c'), std::string(5000, 'p')}),
-                                        make_message({"ctl", std::string(100'000, 'q'), "", "z"})};
+    std::vector<base::Message> messages{
+        make_message({""}),
+        make_message({"a", "", "b"}),
+        make_message({std::string(5000, 'c'), std::string(5000, 'p')}),
+        make_message({"ctl", std::string(100'000, 'q'), "", "z"})};
     base::Message wide = make_message({"w"});
-    for (int i = 0; i < 63; ++i) wide.payloads.push_back(make_sized(static_cast<std::size_t>(i) * 7, 'w').control);
+    for (int i = 0; i < 63; ++i)
+        wide.payloads.push_back(make_sized(static_cast<std::size_t>(i) * 7, 'w').control);
     messages.push_back(wide);
     return messages;
 }
@@ -56,7 +60,8 @@ TEST(FrameReader, ReadsTheSameMessagesHoweverTheBytesAreCut) {
         std::size_t position = 0;
         while (position < stream.size()) {
             const std::size_t size = std::min(stream.size() - position, 1 + random() % most);
-            const base::Blob chunk = base::Blob::copy(base::bytes_of(std::string_view{stream}.substr(position, size)));
+            const base::Blob chunk =
+                base::Blob::copy(base::bytes_of(std::string_view{stream}.substr(position, size)));
             position += size;
             // Half of the time the way of a socket read: what is missing goes to its place.
             std::size_t begin = 0;
@@ -67,7 +72,8 @@ TEST(FrameReader, ReadsTheSameMessagesHoweverTheBytesAreCut) {
             }
             base::Message message;
             Step step;
-            while ((step = reader.next(chunk, begin, size, message)) == Step::Message) expect_same(message, samples()[read++ % 5]);
+            while ((step = reader.next(chunk, begin, size, message)) == Step::Message)
+                expect_same(message, samples()[read++ % 5]);
             ASSERT_EQ(step, Step::More);
         }
         EXPECT_EQ(read, 15U);
@@ -76,9 +82,12 @@ TEST(FrameReader, ReadsTheSameMessagesHoweverTheBytesAreCut) {
 }
 
 TEST(FrameReader, GivesLargePayloadsABlockOfTheirOwnAndNothingElse) {
-    const std::string bytes = encode(make_message({std::string(9000, 'c'), std::string(4095, 's'), std::string(4096, 'l')}));
+    const std::string bytes = encode(
+        make_message({std::string(9000, 'c'), std::string(4095, 's'), std::string(4096, 'l')}));
     const base::Blob chunk = base::Blob::copy(base::bytes_of(bytes));
-    const auto inside = [&](const base::Blob& blob) { return blob.data() >= chunk.data() && blob.data() < chunk.data() + chunk.size(); };
+    const auto inside = [&](const base::Blob& blob) {
+        return blob.data() >= chunk.data() && blob.data() < chunk.data() + chunk.size();
+    };
     FrameReader reader;
     base::Message message;
     std::size_t begin = 0;
@@ -91,7 +100,8 @@ TEST(FrameReader, GivesLargePayloadsABlockOfTheirOwnAndNothingElse) {
 std::string lengths(std::initializer_list<std::uint32_t> numbers) {
     std::string bytes;
     for (const std::uint32_t number : numbers)
-        for (int shift = 0; shift < 32; shift += 8) bytes += static_cast<char>(number >> shift & 0xff);
+        for (int shift = 0; shift < 32; shift += 8)
+            bytes += static_cast<char>(number >> shift & 0xff);
     return bytes;
 }
 
@@ -117,7 +127,10 @@ TEST(FrameReader, RefusesWhatBreaksTheLimitsAsSoonAsItIsSaid) {
 }
 
 TEST(FrameReader, TakesTheLargestMessageAllowed) {
-    const std::string bytes = lengths({2, static_cast<std::uint32_t>(wire::kFrameMax), static_cast<std::uint32_t>(wire::kMessageBytesMax - wire::kFrameMax)});
+    const std::string bytes =
+        lengths({2,
+                 static_cast<std::uint32_t>(wire::kFrameMax),
+                 static_cast<std::uint32_t>(wire::kMessageBytesMax - wire::kFrameMax)});
     const base::Blob chunk = base::Blob::copy(base::bytes_of(bytes));
     FrameReader reader;
     base::Message message;
@@ -136,7 +149,9 @@ struct Pipe {
     std::string read_all() {
         std::string got;
         std::array<char, 65536> bytes;
-        for (ssize_t n = 0; (n = ::recv(theirs.get(), bytes.data(), bytes.size(), MSG_DONTWAIT)) > 0;) got.append(bytes.data(), static_cast<std::size_t>(n));
+        for (ssize_t n = 0;
+             (n = ::recv(theirs.get(), bytes.data(), bytes.size(), MSG_DONTWAIT)) > 0;)
+            got.append(bytes.data(), static_cast<std::size_t>(n));
         return got;
     }
     UniqueFd ours;

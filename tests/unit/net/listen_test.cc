@@ -93,7 +93,9 @@ TEST(Listen, TellsThePortItGot) {
     EXPECT_EQ(second.failure().error_number, EADDRINUSE);
 }
 
-TEST(Listen, AnEmbeddedPoolDoesNotListen) { EXPECT_FALSE(listen_socket(endpoint_of("local:2")).ok()); }
+TEST(Listen, AnEmbeddedPoolDoesNotListen) {
+    EXPECT_FALSE(listen_socket(endpoint_of("local:2")).ok());
+}
 
 TEST(Listen, AnAdopterInsistsOnAListeningNonBlockingSocket) {
     EXPECT_FALSE(check_listening_fd(-1).ok());

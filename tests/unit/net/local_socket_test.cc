@@ -25,7 +25,8 @@ struct Pool {
         auto local = std::make_unique<LocalServer>();
         conn = local->adopt(std::move(pair.value().first));
         server = std::make_unique<Station>(std::move(local));
-        client = std::make_unique<Station>(std::make_unique<LocalClient>(std::move(pair.value().second)));
+        client = std::make_unique<Station>(
+            std::make_unique<LocalClient>(std::move(pair.value().second)));
         desk.add(*server);
         desk.add(*client);
     }
@@ -41,7 +42,8 @@ struct Pool {
 
 TEST(LocalSocket, AdoptsBothEndsOfAPair) {
     Pool pool;
-    ASSERT_TRUE(pool.desk.until([&] { return pool.server->conn() == pool.conn && pool.client->conn() != 0; }));
+    ASSERT_TRUE(pool.desk.until(
+        [&] { return pool.server->conn() == pool.conn && pool.client->conn() != 0; }));
     ASSERT_EQ(pool.server->transport->send(pool.conn, make_message({"task", "body"})), Sent::Ok);
     pool.server->transport->flush();
     ASSERT_TRUE(pool.desk.until([&] { return pool.client->messages().size() == 1; }));
@@ -65,13 +67,15 @@ TEST(LocalSocket, NothingLeavesBeforeTheFlushAndOneReadTakesTheBatch) {
     ASSERT_TRUE(pair.ok());
     LocalServer server;
     const ConnId conn = server.adopt(std::move(pair.value().first));
-    for (int i = 0; i < 100; ++i) ASSERT_EQ(server.send(conn, make_message({std::string(100, 'r')})), Sent::Ok);
+    for (int i = 0; i < 100; ++i)
+        ASSERT_EQ(server.send(conn, make_message({std::string(100, 'r')})), Sent::Ok);
     std::array<char, 100'000> bytes;
     EXPECT_LT(::recv(pair.value().second.get(), bytes.data(), bytes.size(), MSG_DONTWAIT), 0);
     EXPECT_TRUE(server.unsent());
     server.flush();
     EXPECT_FALSE(server.unsent());
-    EXPECT_EQ(::recv(pair.value().second.get(), bytes.data(), bytes.size(), MSG_DONTWAIT), 100 * 108);
+    EXPECT_EQ(::recv(pair.value().second.get(), bytes.data(), bytes.size(), MSG_DONTWAIT),
+              100 * 108);
 }
 
 TEST(LocalSocket, TellsAHalfMessageFromAWholeOne) {
@@ -113,9 +117,11 @@ TEST(LocalSocket, RejectsABrokenFramingOnceAndHangsUp) {
 TEST(LocalSocket, RefusesAMessageThatTheFramingCannotCarry) {
     Pool pool;
     base::Message wide = make_message({"c"});
-    for (std::size_t i = 0; i < wire::kMessageFramesMax; ++i) wide.payloads.push_back(make_sized(1, 'w').control);
+    for (std::size_t i = 0; i < wire::kMessageFramesMax; ++i)
+        wide.payloads.push_back(make_sized(1, 'w').control);
     EXPECT_EQ(pool.server->transport->send(pool.conn, wide), Sent::Full);
-    EXPECT_EQ(pool.server->transport->send(pool.conn, make_sized(wire::kFrameMax + 1, 'x')), Sent::Full);
+    EXPECT_EQ(pool.server->transport->send(pool.conn, make_sized(wire::kFrameMax + 1, 'x')),
+              Sent::Full);
     EXPECT_EQ(pool.server->transport->send(pool.conn, make_message({"fine"})), Sent::Ok);
 }
 
@@ -131,7 +137,8 @@ TEST(LocalSocket, BothMayFloodEachOtherWithoutADeadlock) {
         pool.server->transport->flush();
         pool.client->transport->flush();
         return pool.server->messages().size() == 64 && pool.client->messages().size() == 64;
-    })) << down << " " << up;
+    })) << down
+        << " " << up;
 }
 
 TEST(LocalSocket, OneWhoNeverStopsDoesNotStarveTheOthers) {
@@ -145,7 +152,8 @@ TEST(LocalSocket, OneWhoNeverStopsDoesNotStarveTheOthers) {
     const auto pour = [&] {
         // Whole messages or nothing: what did not fit is sent first next time.
         static std::size_t offset;
-        const ssize_t n = ::send(flood.get(), many.data() + offset, many.size() - offset, MSG_DONTWAIT | MSG_NOSIGNAL);
+        const ssize_t n = ::send(
+            flood.get(), many.data() + offset, many.size() - offset, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0) offset = (offset + static_cast<std::size_t>(n)) % many.size();
     };
     pour();
@@ -158,7 +166,8 @@ TEST(LocalSocket, OneWhoNeverStopsDoesNotStarveTheOthers) {
             quiet = world.raw();
             ASSERT_EQ(::send(quiet.get(), "\x01\0\0\0\x02\0\0\0hi", 10, 0), 10);
         }
-        if (transport->receive(in) && in.kind == Kind::Message) heard = text_of_control(in.message) == "hi";
+        if (transport->receive(in) && in.kind == Kind::Message)
+            heard = text_of_control(in.message) == "hi";
     }
     EXPECT_TRUE(heard);
 }

@@ -35,19 +35,24 @@ base::Message make_sized(std::size_t size, char fill) {
     return message;
 }
 
-std::string text_of_control(const base::Message& message) { return std::string{base::text_of(message.control)}; }
+std::string text_of_control(const base::Message& message) {
+    return std::string{base::text_of(message.control)};
+}
 
 ConnId Station::conn() const {
     ConnId last = 0;
     for (const Incoming& event : events) {
         if (event.kind == Incoming::Kind::Connected) last = event.conn;
-        if (event.kind != Incoming::Kind::Connected && event.kind != Incoming::Kind::Message && event.conn == last) last = 0;
+        if (event.kind != Incoming::Kind::Connected && event.kind != Incoming::Kind::Message &&
+            event.conn == last)
+            last = 0;
     }
     return last;
 }
 
 std::size_t Station::count(Incoming::Kind kind) const {
-    return static_cast<std::size_t>(std::count_if(events.begin(), events.end(), [kind](const Incoming& e) { return e.kind == kind; }));
+    return static_cast<std::size_t>(std::count_if(
+        events.begin(), events.end(), [kind](const Incoming& e) { return e.kind == kind; }));
 }
 
 std::vector<const Incoming*> Station::messages() const {
@@ -61,7 +66,8 @@ std::vector<const Incoming*> Station::messages() const {
 void Desk::add(Station& station) {
     loop_.add(*station.transport, [&station] {
         Incoming in;
-        while (station.reading && station.transport->receive(in)) station.events.push_back(std::move(in));
+        while (station.reading && station.transport->receive(in))
+            station.events.push_back(std::move(in));
         station.transport->flush();
     });
 }
@@ -83,7 +89,8 @@ void Desk::settle() {
 }
 
 World::World(const std::string& endpoint) {
-    const std::string text = endpoint.ends_with("://") ? endpoint + (dir_ / "s").string() : endpoint;
+    const std::string text =
+        endpoint.ends_with("://") ? endpoint + (dir_ / "s").string() : endpoint;
     auto parsed = parse_endpoint(text);
     EXPECT_TRUE(parsed.ok()) << text;
     auto made = listen_socket(parsed.value());
@@ -91,7 +98,9 @@ World::World(const std::string& endpoint) {
     listener_ = std::move(made).value();
 }
 
-UniqueFd World::duplicate() const { return UniqueFd{::fcntl(listener_.fd.get(), F_DUPFD_CLOEXEC, 0)}; }
+UniqueFd World::duplicate() const {
+    return UniqueFd{::fcntl(listener_.fd.get(), F_DUPFD_CLOEXEC, 0)};
+}
 
 UniqueFd World::raw() const {
     sockaddr_storage address{};
@@ -105,7 +114,8 @@ UniqueFd World::raw() const {
 namespace {
 
 std::unique_ptr<Transport> serve_zmq(const Endpoint& endpoint, UniqueFd fd, Bounds bounds) {
-    auto router = ZmqRouter::make({.connections_max = bounds.connections, .high_water = static_cast<int>(bounds.queued_messages)});
+    auto router = ZmqRouter::make({.connections_max = bounds.connections,
+                                   .high_water = static_cast<int>(bounds.queued_messages)});
     EXPECT_TRUE(router.ok());
     const auto adopted = router.value()->adopt(endpoint, std::move(fd));
     EXPECT_TRUE(adopted.ok()) << adopted.failure().text;
@@ -113,7 +123,9 @@ std::unique_ptr<Transport> serve_zmq(const Endpoint& endpoint, UniqueFd fd, Boun
 }
 
 std::unique_ptr<Transport> connect_zmq(const Endpoint& endpoint) {
-    auto dealer = ZmqDealer::make(endpoint, {.reconnect_first = std::chrono::milliseconds{5}, .linger = std::chrono::milliseconds{200}});
+    auto dealer = ZmqDealer::make(endpoint,
+                                  {.reconnect_first = std::chrono::milliseconds{5},
+                                   .linger = std::chrono::milliseconds{200}});
     EXPECT_TRUE(dealer.ok());
     return std::move(dealer).value();
 }
@@ -129,12 +141,22 @@ std::unique_ptr<Transport> UnixWorld::serve(Bounds bounds) const {
     EXPECT_TRUE(listening.ok());
     return server;
 }
-std::unique_ptr<Transport> UnixWorld::connect() const { return std::make_unique<LocalClient>(endpoint().path); }
+std::unique_ptr<Transport> UnixWorld::connect() const {
+    return std::make_unique<LocalClient>(endpoint().path);
+}
 
-std::unique_ptr<Transport> IpcWorld::serve(Bounds bounds) const { return serve_zmq(endpoint(), duplicate(), bounds); }
-std::unique_ptr<Transport> IpcWorld::connect() const { return connect_zmq(endpoint()); }
+std::unique_ptr<Transport> IpcWorld::serve(Bounds bounds) const {
+    return serve_zmq(endpoint(), duplicate(), bounds);
+}
+std::unique_ptr<Transport> IpcWorld::connect() const {
+    return connect_zmq(endpoint());
+}
 
-std::unique_ptr<Transport> TcpWorld::serve(Bounds bounds) const { return serve_zmq(endpoint(), duplicate(), bounds); }
-std::unique_ptr<Transport> TcpWorld::connect() const { return connect_zmq(endpoint()); }
+std::unique_ptr<Transport> TcpWorld::serve(Bounds bounds) const {
+    return serve_zmq(endpoint(), duplicate(), bounds);
+}
+std::unique_ptr<Transport> TcpWorld::connect() const {
+    return connect_zmq(endpoint());
+}
 
 }  // namespace forkmill::net

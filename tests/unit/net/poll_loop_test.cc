@@ -24,7 +24,9 @@ bool is_readable(int fd) {
     return ::poll(&look, 1, 0) == 1;
 }
 
-base::Time in(base::Duration wait) { return base::monotonic_now() + wait; }
+base::Time in(base::Duration wait) {
+    return base::monotonic_now() + wait;
+}
 
 /// A transport that says what the test tells it to.
 class FakeTransport final : public Transport {
@@ -168,12 +170,21 @@ void hand_over(base::Duration spin) {
     EXPECT_LT(base::monotonic_now(), end);
 }
 
-TEST(Wakeup, LosesNothingWhenTheLoopSleepsAtOnce) { hand_over(base::Duration::zero()); }
-TEST(Wakeup, LosesNothingWhenTheLoopSpinsFirst) { hand_over(50us); }
+TEST(Wakeup, LosesNothingWhenTheLoopSleepsAtOnce) {
+    hand_over(base::Duration::zero());
+}
+TEST(Wakeup, LosesNothingWhenTheLoopSpinsFirst) {
+    hand_over(50us);
+}
 
 TEST(Spin, StopsAtItsLimitAndLooksOnceEvenWhenOff) {
     int looks = 0;
-    EXPECT_FALSE(spin_until([&] { ++looks; return false; }, base::Duration::zero()));
+    EXPECT_FALSE(spin_until(
+        [&] {
+            ++looks;
+            return false;
+        },
+        base::Duration::zero()));
     EXPECT_EQ(looks, 1);
     const base::Time begin = base::monotonic_now();
     EXPECT_FALSE(spin_until([] { return false; }, 2ms));

@@ -56,27 +56,32 @@ TYPED_TEST_SUITE(TransportTest, Worlds);
 TYPED_TEST(TransportTest, EchoesFramesOfEverySize) {
     base::Message big = make_sized(wire::kFrameMax, 'b');
     big.payloads.push_back(make_sized(wire::kMessageBytesMax - wire::kFrameMax, 'p').control);
-    std::vector<base::Message> messages{make_message({""}),
-                                        make_message({"x"}),
-                                        make_message({"control", "", "payload", std::string(4095, 'a'), std::string(4096, 'b')}),
-                                        make_sized(1023, 'c'),
-                                        make_sized(1024, 'd'),
-                                        make_sized(70'000, 'e'),
-                                        big};
+    std::vector<base::Message> messages{
+        make_message({""}),
+        make_message({"x"}),
+        make_message({"control", "", "payload", std::string(4095, 'a'), std::string(4096, 'b')}),
+        make_sized(1023, 'c'),
+        make_sized(1024, 'd'),
+        make_sized(70'000, 'e'),
+        big};
     base::Message wide = make_message({"64 frames"});
-    for (std::size_t i = 1; i < wire::kMessageFramesMax; ++i) wide.payloads.push_back(make_sized(i, 'w').control);
+    for (std::size_t i = 1; i < wire::kMessageFramesMax; ++i)
+        wide.payloads.push_back(make_sized(i, 'w').control);
     messages.push_back(wide);
     for (std::size_t i = 0; i < messages.size(); ++i) {
         ASSERT_EQ(this->send(this->client, messages[i]), Sent::Ok);
         ASSERT_TRUE(this->desk.until([&] { return this->server.messages().size() == 2 + i; })) << i;
-        ASSERT_EQ(this->server.transport->send(this->server_conn, this->server.messages().back()->message), Sent::Ok);
+        ASSERT_EQ(this->server.transport->send(this->server_conn,
+                                               this->server.messages().back()->message),
+                  Sent::Ok);
         this->server.transport->flush();
         ASSERT_TRUE(this->desk.until([&] { return this->client.messages().size() == 1 + i; })) << i;
         const base::Message& back = this->client.messages().back()->message;
         EXPECT_EQ(base::text_of(back.control), base::text_of(messages[i].control)) << i;
         ASSERT_EQ(back.payloads.size(), messages[i].payloads.size()) << i;
         for (std::size_t k = 0; k < back.payloads.size(); ++k)
-            EXPECT_EQ(base::text_of(back.payloads[k]), base::text_of(messages[i].payloads[k])) << i << "/" << k;
+            EXPECT_EQ(base::text_of(back.payloads[k]), base::text_of(messages[i].payloads[k]))
+                << i << "/" << k;
     }
 }
 
@@ -88,7 +93,8 @@ TYPED_TEST(TransportTest, KeepsTheOrderOfTenThousandMessages) {
             // Sizes on both sides of every threshold, in changing order.
             std::string text = std::to_string(sent) + " ";
             text.resize(text.size() + sent * 7919 % 6000, '.');
-            const Sent result = this->client.transport->send(this->client.conn(), make_message({text}));
+            const Sent result =
+                this->client.transport->send(this->client.conn(), make_message({text}));
             if (result == Sent::Full) break;
             EXPECT_EQ(result, Sent::Ok);
             ++sent;
@@ -97,17 +103,21 @@ TYPED_TEST(TransportTest, KeepsTheOrderOfTenThousandMessages) {
         return this->server.messages().size() == kCount + 1;
     })) << sent;
     const auto messages = this->server.messages();
-    for (std::size_t i = 0; i < kCount; ++i) ASSERT_TRUE(text_of_control(messages[i + 1]->message).starts_with(std::to_string(i) + " ")) << i;
+    for (std::size_t i = 0; i < kCount; ++i)
+        ASSERT_TRUE(text_of_control(messages[i + 1]->message).starts_with(std::to_string(i) + " "))
+            << i;
 }
 
 TYPED_TEST(TransportTest, TellsOfAPeersEndAfterAllItHadSaid) {
-    for (int i = 0; i < 100; ++i) ASSERT_EQ(this->send(this->client, make_message({"last words"})), Sent::Ok);
+    for (int i = 0; i < 100; ++i)
+        ASSERT_EQ(this->send(this->client, make_message({"last words"})), Sent::Ok);
     this->end(this->client);
     ASSERT_TRUE(this->desk.until([&] { return this->server.count(Kind::Disconnected) == 1; }));
     EXPECT_EQ(this->server.messages().size(), 101U);
     EXPECT_EQ(this->server.events.back().kind, Kind::Disconnected);
     EXPECT_EQ(this->server.events.back().conn, this->server_conn);
-    EXPECT_EQ(this->server.transport->send(this->server_conn, make_message({"too late"})), Sent::Gone);
+    EXPECT_EQ(this->server.transport->send(this->server_conn, make_message({"too late"})),
+              Sent::Gone);
 }
 
 TYPED_TEST(TransportTest, ReconnectsToAServerThatComesBackUnderANewHandle) {
@@ -135,7 +145,8 @@ TYPED_TEST(TransportTest, ForgetsAConnectionItIsToldToDisconnect) {
     ASSERT_EQ(this->send(this->client, make_message({"again"})), Sent::Ok);
     ASSERT_TRUE(this->desk.until([&] { return this->server.messages().size() == 2; }));
     EXPECT_NE(this->server.messages()[1]->conn, this->server_conn);
-    for (std::size_t i = 2; i < this->server.events.size(); ++i) EXPECT_NE(this->server.events[i].conn, this->server_conn);
+    for (std::size_t i = 2; i < this->server.events.size(); ++i)
+        EXPECT_NE(this->server.events[i].conn, this->server_conn);
 }
 
 TYPED_TEST(TransportTest, DeliversWhatWasSentBeforeADisconnect) {
@@ -157,7 +168,11 @@ TYPED_TEST(TransportTest, AClientsDisconnectConnectsAnew) {
 
 TYPED_TEST(TransportTest, SurvivesStrangersBytes) {
     std::mt19937 random{7};
-    std::vector<std::string> rubbish{"GET / HTTP/1.1\r\nHost: x\r\n\r\n", std::string(1000, '\0'), std::string(1000, '\xff'), "", "\x01"};
+    std::vector<std::string> rubbish{"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+                                     std::string(1000, '\0'),
+                                     std::string(1000, '\xff'),
+                                     "",
+                                     "\x01"};
     for (int i = 0; i < 40; ++i) {
         std::string bytes(random() % 3000, ' ');
         for (char& c : bytes) c = static_cast<char>(random());
@@ -165,7 +180,8 @@ TYPED_TEST(TransportTest, SurvivesStrangersBytes) {
     }
     for (const std::string& bytes : rubbish) {
         UniqueFd stranger = this->world.raw();
-        [[maybe_unused]] const auto n = ::send(stranger.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+        [[maybe_unused]] const auto n =
+            ::send(stranger.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
         ASSERT_EQ(this->send(this->client, make_message({"still there"})), Sent::Ok);
     }
     ASSERT_TRUE(this->desk.until([&] {
@@ -232,13 +248,15 @@ TYPED_TEST(TransportTest, SaysFullInsteadOfBlockingAndLosesNothingItTook) {
     std::string text(100'000, 'z');
     Sent sent = Sent::Ok;
     for (std::size_t tries = 0; tries < 20'000 && sent == Sent::Ok; ++tries) {
-        sent = crowded.transport->send(slow_conn, make_message({std::to_string(taken) + " " + text}));
+        sent =
+            crowded.transport->send(slow_conn, make_message({std::to_string(taken) + " " + text}));
         if (sent == Sent::Ok) ++taken;
         crowded.transport->flush();
         if (sent != Sent::Full) continue;
         // Full for good, not just until the I/O thread has written some.
         const auto again = [&] {
-            sent = crowded.transport->send(slow_conn, make_message({std::to_string(taken) + " " + text}));
+            sent = crowded.transport->send(slow_conn,
+                                           make_message({std::to_string(taken) + " " + text}));
             crowded.transport->flush();
             return sent == Sent::Ok;
         };
@@ -251,8 +269,11 @@ TYPED_TEST(TransportTest, SaysFullInsteadOfBlockingAndLosesNothingItTook) {
     ASSERT_TRUE(this->desk.until([&] { return quick.messages().size() == 1; }));
 
     this->desk.add(slow);
-    ASSERT_TRUE(this->desk.until([&] { return slow.messages().size() == taken; })) << slow.messages().size() << " of " << taken;
-    for (std::size_t i = 0; i < taken; ++i) ASSERT_TRUE(text_of_control(slow.messages()[i]->message).starts_with(std::to_string(i) + " "));
+    ASSERT_TRUE(this->desk.until([&] { return slow.messages().size() == taken; }))
+        << slow.messages().size() << " of " << taken;
+    for (std::size_t i = 0; i < taken; ++i)
+        ASSERT_TRUE(
+            text_of_control(slow.messages()[i]->message).starts_with(std::to_string(i) + " "));
     ASSERT_EQ(crowded.transport->send(slow_conn, make_message({"open again"})), Sent::Ok);
     crowded.transport->flush();
     ASSERT_TRUE(this->desk.until([&] { return slow.messages().size() == taken + 1; }));

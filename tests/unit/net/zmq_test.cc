@@ -20,7 +20,8 @@ namespace {
 using Kind = Incoming::Kind;
 
 struct Line {
-    explicit Line(std::unique_ptr<Transport> s, std::unique_ptr<Transport> c) : server(std::move(s)), client(std::move(c)) {
+    explicit Line(std::unique_ptr<Transport> s, std::unique_ptr<Transport> c)
+        : server(std::move(s)), client(std::move(c)) {
         desk.add(server);
         desk.add(client);
     }
@@ -42,7 +43,8 @@ TEST(ZmqRouter, RejectsTooManyFramesAndTooManyBytesAndCutsThePeer) {
         for (std::size_t i = 0; i < (frames ? wire::kMessageFramesMax : 3); ++i)
             bad.payloads.push_back(make_sized(frames ? 1 : wire::kBodyFrameMax, 'w').control);
         ASSERT_EQ(line.client.transport->send(line.client.conn(), bad), Sent::Ok);
-        ASSERT_EQ(line.client.transport->send(line.client.conn(), make_message({"after"})), Sent::Ok);
+        ASSERT_EQ(line.client.transport->send(line.client.conn(), make_message({"after"})),
+                  Sent::Ok);
         ASSERT_TRUE(line.desk.until([&] { return line.server.count(Kind::Rejected) == 1; }));
         EXPECT_NE(line.server.events.back().reason.find("expected at most"), std::string::npos);
         // What came after it is not told, nor is the end of a connection that was rejected.
@@ -59,8 +61,12 @@ TEST(ZmqRouter, CutsAPeerWhoseFrameIsTooLong) {
     ASSERT_TRUE(line.desk.until([&] { return line.client.conn() != 0; }));
     ASSERT_EQ(line.client.transport->send(line.client.conn(), make_message({"hello"})), Sent::Ok);
     ASSERT_TRUE(line.desk.until([&] { return line.server.messages().size() == 1; }));
-    ASSERT_EQ(line.client.transport->send(line.client.conn(), make_sized(wire::kFrameMax + 1, 'x')), Sent::Ok);
-    ASSERT_TRUE(line.desk.until([&] { return line.server.count(Kind::Disconnected) == 1 && line.client.count(Kind::Disconnected) == 1; }));
+    ASSERT_EQ(line.client.transport->send(line.client.conn(), make_sized(wire::kFrameMax + 1, 'x')),
+              Sent::Ok);
+    ASSERT_TRUE(line.desk.until([&] {
+        return line.server.count(Kind::Disconnected) == 1 &&
+               line.client.count(Kind::Disconnected) == 1;
+    }));
     EXPECT_EQ(line.server.messages().size(), 1U);
 }
 
@@ -69,9 +75,12 @@ TEST(ZmqRouter, RefusesTheOldProtocolsWhoseFirstBytesWouldBeAMessage) {
     Station server{world.serve()};
     Desk desk;
     desk.add(server);
-    for (const std::string& old : {std::string{"\x01\0\x06\0HELLO", 9}, std::string{"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x05\0\0\0\x01x", 17}}) {
+    for (const std::string& old :
+         {std::string{"\x01\0\x06\0HELLO", 9},
+          std::string{"\xff\0\0\0\0\0\0\0\x01\x7f\x01\x05\0\0\0\x01x", 17}}) {
         UniqueFd raw = world.raw();
-        ASSERT_EQ(::send(raw.get(), old.data(), old.size(), MSG_NOSIGNAL), static_cast<ssize_t>(old.size()));
+        ASSERT_EQ(::send(raw.get(), old.data(), old.size(), MSG_NOSIGNAL),
+                  static_cast<ssize_t>(old.size()));
         ASSERT_TRUE(desk.until([&] {
             std::array<char, 64> bytes;
             const ssize_t got = ::recv(raw.get(), bytes.data(), bytes.size(), MSG_DONTWAIT);
@@ -134,7 +143,9 @@ TEST(ZmqRouter, RefusesSocketsItMustNotAdopt) {
     EXPECT_FALSE(router.value()->bind(endpoint).ok());
 }
 
-TEST(ZmqRouter, RefusesMoreConnectionsThanDescriptors) { EXPECT_FALSE(ZmqRouter::make({.connections_max = 1'000'000'000}).ok()); }
+TEST(ZmqRouter, RefusesMoreConnectionsThanDescriptors) {
+    EXPECT_FALSE(ZmqRouter::make({.connections_max = 1'000'000'000}).ok());
+}
 
 TEST(ZmqRouter, BindsByItselfAndTellsThePort) {
     auto router = ZmqRouter::make({.connections_max = 16});
@@ -176,7 +187,8 @@ TEST(ZmqDealer, ComesBackAfterAFrameThatIsTooLong) {
     ASSERT_TRUE(line.desk.until([&] { return line.client.conn() != 0; }));
     ASSERT_EQ(line.client.transport->send(line.client.conn(), make_message({"hello"})), Sent::Ok);
     ASSERT_TRUE(line.desk.until([&] { return line.server.messages().size() == 1; }));
-    ASSERT_EQ(line.server.transport->send(line.server.conn(), make_sized(wire::kFrameMax + 1, 'x')), Sent::Ok);
+    ASSERT_EQ(line.server.transport->send(line.server.conn(), make_sized(wire::kFrameMax + 1, 'x')),
+              Sent::Ok);
     ASSERT_TRUE(line.desk.until([&] { return line.client.count(Kind::Connected) == 2; }));
     EXPECT_EQ(line.client.messages().size(), 0U);
     EXPECT_EQ(line.client.count(Kind::Disconnected), 1U);
@@ -196,9 +208,11 @@ TEST(Context, IsSharedAndEndsWithItsLastSocket) {
 TEST(ClientTransport, KnowsEveryEndpointOneCanConnectTo) {
     test::TempDir dir;
     const std::string path = (dir / "s").string();
-    for (const std::string& text : {"ipc://" + path, "unix://" + path, std::string{"tcp://127.0.0.1:1"}})
+    for (const std::string& text :
+         {"ipc://" + path, "unix://" + path, std::string{"tcp://127.0.0.1:1"}})
         EXPECT_TRUE(make_client_transport(parse_endpoint(text).value()).ok()) << text;
-    for (const char* text : {"local:2", "tcp://127.0.0.1:*", "tcp://*:1"}) EXPECT_FALSE(make_client_transport(parse_endpoint(text).value()).ok()) << text;
+    for (const char* text : {"local:2", "tcp://127.0.0.1:*", "tcp://*:1"})
+        EXPECT_FALSE(make_client_transport(parse_endpoint(text).value()).ok()) << text;
     const CurvePair pair = make_curve_pair();
     ClientTransportOptions keyed;
     keyed.curve = CurveClient{pair.public_key, pair.public_key, pair.secret_key};
