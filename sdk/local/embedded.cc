@@ -58,13 +58,13 @@ Embedded::Embedded(detail::Client& client,
       host_key_(plan.host_key),
       pool_name_(plan.pool),
       port_(*wakeup_),
-      pool_(host_->open(port_)),
+      pool_(*host_, port_),
       engine_(engine_config(), 1, base::monotonic_now(), detail::random_u64()),
       gateway_(gateway_config(plan), engine_, base::monotonic_now()),
       plan_fd_(write_plan(plan)),
       crew_(
           *host_,
-          pool_,
+          pool_.get(),
           workers,
           plan_fd_.get(),
           [this](int fd) { server_.adopt(net::UniqueFd{fd}); },
@@ -112,7 +112,6 @@ void Embedded::run() {
     if (watching_host_) loop_.remove(host_->fd());
     loop_.remove(server_);
     loop_.remove(*wakeup_);
-    host_->close(pool_);
     const std::lock_guard lock{mutex_};
     ended_ = true;
     changed_.notify_all();

@@ -73,7 +73,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     const std::string host_key_;
     const std::string pool_name_;
     Port port_;
-    const std::uint16_t pool_;
+    PoolIndex pool_;
     net::LocalServer server_;
     net::PollLoop loop_;
     engine::Engine engine_;

@@ -53,9 +53,6 @@ std::shared_ptr<ForkHost> get_locked(Shared& state) {
     std::shared_ptr<ForkHost> host = state.current.lock();
     if (host && !host->dead()) return host;
     host = start();
-    // The program itself is no fork of anybody: only the fork server's children count the fork that
-    // made them.
-    state.fork_generation = supervisor::fork_generation();
     state.current = host;
     if (state.pinned) state.pinned = host;
     return host;

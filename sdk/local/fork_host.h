@@ -73,6 +73,20 @@ class ForkHost {
     const int fd_;
 };
 
+/// A pool's index, given back when it ends.
+class PoolIndex {
+  public:
+    PoolIndex(ForkHost& host, Port& port) : host_(host), index_(host.open(port)) {}
+    ~PoolIndex() { host_.close(index_); }
+    PoolIndex(const PoolIndex&) = delete;
+    PoolIndex& operator=(const PoolIndex&) = delete;
+    std::uint16_t get() const { return index_; }
+
+  private:
+    ForkHost& host_;
+    const std::uint16_t index_;
+};
+
 }  // namespace local
 }  // namespace v0
 }  // namespace forkmill

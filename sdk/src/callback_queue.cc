@@ -41,7 +41,14 @@ CallbackQueue::~CallbackQueue() {
 void CallbackQueue::post(std::vector<Job>& batch) {
     const std::size_t count = batch.size();
     {
-        const std::lock_guard lock{mutex_};
+        std::unique_lock lock{mutex_};
+        if (stopped_) {
+            // The pool is gone, a handle of it is not: its callback runs where it was asked for.
+            lock.unlock();
+            for (Job& job : batch) run_guarded(*table_, job);
+            batch.clear();
+            return;
+        }
         for (Job& job : batch) jobs_.push_back(std::move(job));
     }
     batch.clear();
@@ -115,6 +122,8 @@ void CallbackQueue::stop() {
     if (dispatcher_) dispatcher_->remove(*this);
     while (run_one()) {
     }
+    const std::lock_guard lock{mutex_};
+    stopped_ = true;
 }
 
 }  // namespace detail

@@ -4,7 +4,8 @@
 // Dispatcher.
 //
 // Invariants: (1) one callback at a time, in order of post(); (2) a callback that throws is
-// reported to the log handler, the rest go on; (3) after stop() nothing runs. Its length is bounded
+// reported to the log handler, the rest go on; (3) after stop() nothing runs but what a surviving
+// handle asks for, on its own thread. Its length is bounded
 // by what is unsettled plus what was posted: credit for results is granted as callbacks finish.
 // Threading: any.
 #pragma once
@@ -57,6 +58,7 @@ class CallbackQueue final : public JobQueue {
     std::deque<Job> jobs_;
     bool started_ = false;
     bool stopping_ = false;
+    bool stopped_ = false;
     std::thread thread_;
     std::mutex running_;  ///< Held while a callback runs: keeps a dispatcher and stop() from
                           ///< running two at once.

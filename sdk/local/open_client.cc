@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: Apache-2.0
+// open_client: from PoolOptions to the session they ask for, embedded or with a daemon.
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "core/net/client_transport.h"
+#include "core/net/endpoint.h"
+#include "forkmill/errors.h"
+#include "forkmill/pool.h"
+#include "sdk/local/embedded.h"
+#include "sdk/local/host_limits.h"
+#include "sdk/src/client_identity.h"
+#include "sdk/src/client_log.h"
+#include "sdk/src/remote.h"
+#include "worker/embedded.h"
+#include "worker/loaded_images.h"
+
+namespace forkmill {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+std::string endpoint_of(const PoolOptions& options) {
+    if (!options.endpoint.empty()) return options.endpoint;
+    if (options.workers == 0) {
+        const char* set = std::getenv("FORKMILL_ENDPOINT");
+        if (set != nullptr && *set != '\0') return set;
+    }
+    return "local:";
+}
+
+void check(const PoolOptions& options, const net::Endpoint& endpoint) {
+    if (options.workers < 0)
+        throw UsageError{"a pool has at least one worker; .workers is " +
+                         std::to_string(options.workers)};
+    if (options.threads < 1)
+        throw UsageError{"a worker has at least one thread; .threads is " +
+                         std::to_string(options.threads)};
+    if (options.max_tasks_per_child < 0)
+        throw UsageError{"max_tasks_per_child is at least 1; it is " +
+                         std::to_string(options.max_tasks_per_child)};
+    if (endpoint.scheme == net::Scheme::Local) {
+        if (options.workers > static_cast<int>(net::kLocalWorkersMax))
+            throw UsageError{"a local pool has at most " + std::to_string(net::kLocalWorkersMax) +
+                             " workers"};
+        if (options.workers > 0 && endpoint.workers != 0)
+            throw UsageError{"the number of workers is said twice: in .workers and in the endpoint"};
+        return;
+    }
+    if (options.workers > 0 || options.threads > 1 || options.max_tasks_per_child > 0 ||
+        options.initializer)
+        throw UsageError{
+            "workers, threads, initializer and max_tasks_per_child of a daemon's pool are set in "
+            "its YAML, not by a client"};
+}
+
+/// What the workers' snapshot knows; the rest is refused as NotInSnapshot when it is submitted.
+std::vector<TaskEntry> known_entries(const std::vector<TaskEntry>& all, std::uint64_t snapshot) {
+    std::vector<TaskEntry> known;
+    for (const TaskEntry& entry : all) {
+        if (!entry.runner || entry.runner->serial() <= snapshot) known.push_back(entry);
+    }
+    return known;
+}
+
+ClientPtr make_client(const PoolOptions& options, std::shared_ptr<net::Wakeup>& wakeup) {
+    wakeup = std::make_shared<net::Wakeup>();
+    return std::make_shared<Client>(
+        options.dispatcher, random_u64(), false, [wakeup] { wakeup->notify(); });
+}
+
+ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
+    std::shared_ptr<local::ForkHost> host = local::ForkHost::get();
+    local::Plan plan;
+    plan.host_key = "embedded:" + std::to_string(::getpid());
+    plan.pool = "pool";
+    plan.threads = static_cast<std::uint32_t>(options.threads);
+    plan.max_tasks_per_child = static_cast<std::uint32_t>(options.max_tasks_per_child);
+    const std::vector<TaskEntry> known = known_entries(task_entries(options.tasks), host->snapshot());
+    plan.tasks = worker::pack_task_entries(known);
+    local::set_initializer(plan, options.initializer);
+    std::shared_ptr<net::Wakeup> wakeup;
+    ClientPtr client = make_client(options, wakeup);
+    client->set_backend(std::make_unique<local::Embedded>(
+        *client, std::move(host), std::move(plan), workers, std::move(wakeup)));
+    return client;
+}
+
+/// Keys of an encrypted connection come from the environment, so that no program carries them.
+std::optional<net::CurveClient> curve_from_environment() {
+    const auto text = [](const char* name) {
+        const char* value = std::getenv(name);
+        return std::string{value != nullptr ? value : ""};
+    };
+    net::CurveClient curve;
+    curve.server_public = text("FORKMILL_SERVER_KEY");
+    curve.secret_key = text("FORKMILL_SECRET_KEY");
+    if (curve.server_public.empty() && curve.secret_key.empty()) return std::nullopt;
+    base::Result<std::string> own = net::public_of(curve.secret_key);
+    if (!own.ok() || !net::is_curve_key(curve.server_public))
+        throw UsageError{
+            "FORKMILL_SERVER_KEY and FORKMILL_SECRET_KEY are both needed, 40 characters each"};
+    curve.public_key = std::move(own).value();
+    return curve;
+}
+
+ClientPtr open_remote(const PoolOptions& options, const net::Endpoint& endpoint) {
+    net::ClientTransportOptions transport_options;
+    if (endpoint.scheme == net::Scheme::Tcp) transport_options.curve = curve_from_environment();
+    base::Result<std::unique_ptr<net::Transport>> transport =
+        net::make_client_transport(endpoint, transport_options);
+    if (!transport.ok()) throw UsageError{transport.failure().text};
+    std::shared_ptr<net::Wakeup> wakeup;
+    ClientPtr client = make_client(options, wakeup);
+    session::ClientSessionConfig config;
+    config.key = {random_u64(), random_u64()};
+    config.stream = client->stream();
+    config.host = host_name();
+    config.pid = ::getpid();
+    config.build = worker::LoadedImages::of_this_process().program_build();
+    client->set_backend(std::make_unique<Remote>(*client,
+                                                 std::move(transport).value(),
+                                                 std::move(config),
+                                                 std::move(wakeup),
+                                                 net::to_string(endpoint)));
+    return client;
+}
+
+}  // namespace
+
+ClientPtr open_client(const PoolOptions& options) {
+    base::Result<net::Endpoint> endpoint = net::parse_endpoint(endpoint_of(options));
+    if (!endpoint.ok()) throw UsageError{endpoint.failure().text};
+    check(options, endpoint.value());
+    if (endpoint.value().scheme != net::Scheme::Local)
+        return open_remote(options, endpoint.value());
+    std::uint32_t workers = static_cast<std::uint32_t>(options.workers);
+    if (workers == 0) workers = endpoint.value().workers;
+    if (workers == 0) workers = local::usable_cpus();
+    return open_local(options, workers);
+}
+
+}  // namespace detail
+
+void init(int&, char**&) { local::ForkHost::pin(); }
+
+}  // namespace v0
+}  // namespace forkmill
