@@ -14,7 +14,7 @@ void WorkerCore::finish(Job& job, wire::Outcome outcome, SmallBody body) {
         adoption_.finish(job, std::make_unique<Result>(std::move(result)));
         job.adopting = false;
     } else {
-        ready_.push_back(std::move(result));
+        results_.push(std::move(result));
     }
 }
 
@@ -46,7 +46,7 @@ void WorkerCore::on_finished(FinishedBatch& batch, base::Time) {
         }
         jobs_.free(job);
     }
-    ready_busy_ += batch.busy;
+    results_.add_busy(batch.busy);
     batch.clear();
 }
 
@@ -102,46 +102,6 @@ void WorkerCore::write_news() {
     lists(wire::Kind::Return, returns_, wire::Return{});
 }
 
-void WorkerCore::write_results() {
-    if (ready_.empty()) return;
-    const base::Duration each = ready_busy_ / static_cast<std::int64_t>(ready_.size());
-    while (!ready_.empty() && session_.can_send()) {
-        if (!write_result(ready_.front())) break;
-        ready_.pop_front();
-        writer_.add_busy_ns(static_cast<std::uint64_t>(each.count()));
-        ready_busy_ -= each;
-        if (writer_.full()) close_frame();
-    }
-    if (ready_.empty()) ready_busy_ = {};
-    close_frame();
-}
-
-/// False: a body in chunks is not all out yet; its record follows when it is.
-bool WorkerCore::write_result(Result& result) {
-    wire::BodyRef ref;
-    if (result.body.size() > wire::kBodyFrameMax) {
-        if (!sending_result_ && transfers_.sending()) return false;  // A nested submit's body is.
-        const std::optional<std::uint64_t> transfer =
-            transfers_.send(session_, 0, result.body.body());
-        sending_result_ = !transfer;
-        if (!transfer) return false;
-        ref = wire::BodyRef::of_transfer(*transfer, result.body.size());
-    } else {
-        ref = wire::BodyRef::of(result.body.body());
-    }
-    if (!writer_.fits(ref)) close_frame();
-    writer_.add(result.lease, result.outcome, ref);
-    open_.push_back(std::move(result));
-    return true;
-}
-
-void WorkerCore::close_frame() {
-    if (writer_.count() == 0) return;
-    const wire::Header head = header(wire::Kind::Results);
-    session_.queue(writer_.finish(head));
-    custody_.keep(head.number, open_);
-}
-
 void WorkerCore::leave(Leaving how, base::Duration limit, base::Time now) {
     const base::Duration patience =
         how == Leaving::Kill ? kKillGrace : (limit == base::Duration{} ? leave_limit_ : limit);
@@ -154,7 +114,7 @@ void WorkerCore::leave(Leaving how, base::Duration limit, base::Time now) {
 bool WorkerCore::idle() {
     bool any = false;
     jobs_.each([&](Job& job) { any = any || job.state != JobState::Abandoned; });
-    return !any && ready_.empty() && open_.empty() && adoption_.empty() && returns_.empty();
+    return !any && results_.told() && adoption_.empty() && returns_.empty();
 }
 
 void WorkerCore::check_leaving(base::Time now) {
@@ -172,7 +132,7 @@ void WorkerCore::check_leaving(base::Time now) {
     if (!bye_said_ || !session_.all_acked()) return;
     // The broker has it all; clients that are there get a moment to take what they asked for.
     if (custody_by_ == base::kNever) custody_by_ = now + kCustodyPatience;
-    done_ = custody_.results() == 0 || now >= custody_by_;
+    done_ = results_.kept() == 0 || now >= custody_by_;
 }
 
 std::string WorkerCore::check_invariants() {
@@ -184,9 +144,8 @@ std::string WorkerCore::check_invariants() {
     });
     if (held != held_.size()) return "jobs held by the core differ from its line";
     if (adopting > adoption_.size()) return "a job waits for adoption that nobody was told of";
-    if (open_.size() != writer_.count()) return "results in the open frame differ from its records";
     if (jobs_.live() > kJobsMax) return "more jobs than the bound";
-    return custody_.check_invariants();
+    return results_.check_invariants();
 }
 
 }  // namespace forkmill::worker

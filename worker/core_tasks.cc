@@ -117,7 +117,7 @@ wire::Code WorkerCore::take_lease(const wire::TaskRecord& record, const base::Me
 }
 
 bool WorkerCore::may_begin() const {
-    return custody_.results() + ready_.size() < kKeptResultsMax && custody_.bytes() < kKeptBytesMax;
+    return results_.count() < kKeptResultsMax && results_.bytes() < kKeptBytesMax;
 }
 
 void WorkerCore::give(Job& job) {
@@ -160,11 +160,7 @@ void WorkerCore::cancel(const wire::CancelLease& cancel, base::Time now) {
 
 /// The lease is not ours (any more): what it yields is dropped.
 void WorkerCore::disown(std::uint64_t lease) {
-    const auto first = ready_.begin() + (sending_result_ ? 1 : 0);
-    ready_.erase(
-        std::remove_if(
-            first, ready_.end(), [&](const Result& result) { return result.lease == lease; }),
-        ready_.end());
+    results_.drop(lease);
     Job* job = jobs_.find(lease);
     if (job != nullptr && !job->adopting) drop(*job);
 }
@@ -186,7 +182,7 @@ void WorkerCore::adopt(const wire::Adopt::Mapping& mapping) {
         if (what->job->blocked) blocked_.emplace_back(mapping.new_lease, true);
     } else if (mapping.new_lease != 0) {
         what->result->lease = mapping.new_lease;
-        ready_.push_back(std::move(*what->result));
+        results_.push(std::move(*what->result));
     }
 }
 

@@ -108,7 +108,7 @@ void WorkerCore::on_message(const base::Message& message, base::Time now, Worker
     if (!welcomed_) return;  // Said before the broker knew of this connection's HELLO.
     if (header.ack != 0 && !session_.on_ack(header.ack))
         return protocol_error(header.kind, "it acked what was never sent", out);
-    if (header.floor != 0 && custody_.release(header.floor)) {
+    if (header.floor != 0 && results_.release(header.floor)) {
         while (!held_.empty() && may_begin()) {
             Job& job = *held_.front();
             held_.pop_front();
@@ -215,19 +215,8 @@ void WorkerCore::on_welcome(const wire::Welcome& welcome, base::Time now, Worker
 /// A session that knows nothing of us: numbering starts again, and everything held waits to be
 /// adopted.
 void WorkerCore::restart() {
-    std::vector<Result> results = custody_.take_all();
-    const auto move_all = [&](auto& from) {
-        results.insert(results.end(),
-                       std::make_move_iterator(from.begin()),
-                       std::make_move_iterator(from.end()));
-        from.clear();
-    };
-    move_all(open_);
-    move_all(ready_);
-    std::vector<Result> orphans = adoption_.take_results();
-    move_all(orphans);
-    writer_.clear();
-    sending_result_ = false;
+    std::vector<Result> results = results_.take_all();
+    for (Result& orphan : adoption_.take_results()) results.push_back(std::move(orphan));
     session_.reset();
     transfers_.reset();
     started_.clear();
@@ -370,7 +359,10 @@ void WorkerCore::pump(base::Time now, WorkerOut& out) {
     check_leaving(now);
     if (!welcomed_) return;
     write_news();
-    write_results();
+    if (results_.write(session_, transfers_)) {
+        ack_at_ = base::kNever;
+        ack_now_ = false;
+    }
     if (client_) client_->pump();
     check_leaving(now);
     while (const base::Message* message = session_.next_transmit())

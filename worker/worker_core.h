@@ -23,38 +23,12 @@
 #include "core/session/transfers.h"
 #include "core/wire/codec.h"
 #include "worker/adoption.h"
-#include "worker/custody.h"
+#include "worker/core_types.h"
 #include "worker/job.h"
 #include "worker/job_table.h"
+#include "worker/result_box.h"
 
 namespace forkmill::worker {
-
-inline constexpr std::size_t kTemplatesMax = 65'536;     ///< One more is a protocol error.
-inline constexpr std::size_t kKeptResultsMax = 131'072;  ///< In custody; beyond it nothing begins …
-inline constexpr std::size_t kKeptBytesMax = 256UL << 20;  ///< … nor beyond these bytes.
-inline constexpr base::Duration kCheckEvery = std::chrono::milliseconds{50};
-/// For running siblings when something must be killed; the broker's patience is 1 s.
-inline constexpr base::Duration kKillGrace = std::chrono::milliseconds{700};
-/// For clients to ack the last results of a worker that leaves.
-inline constexpr base::Duration kCustodyPatience = std::chrono::seconds{5};
-
-struct CoreConfig {
-    wire::Hello hello;  ///< Who this worker is; generation, incarnation, received are filled here.
-    std::uint64_t seed = 1;  ///< Makes later session keys.
-    base::Duration leave_limit = std::chrono::seconds{60};
-};
-
-enum class Leaving : std::uint8_t {
-    No,
-    Drain,    ///< Finish what is held.
-    Recycle,  ///< Return what has not begun, finish what runs.
-    Kill,     ///< The same within kKillGrace: something that runs will not end by itself.
-};
-
-struct WorkerOut {
-    std::vector<base::Message> messages;
-    bool disconnect = false;  ///< After the messages: drop the connection and connect again.
-};
 
 class WorkerCore {
   public:
@@ -96,7 +70,7 @@ class WorkerCore {
     const std::string& rejected() const { return rejected_; }
     bool welcomed() const { return welcomed_; }
     std::size_t live_jobs() const { return jobs_.live(); }
-    std::size_t kept_results() const { return custody_.results(); }
+    std::size_t kept_results() const { return results_.kept(); }
     std::size_t awaiting_adoption() const { return adoption_.size(); }
     std::uint64_t incarnation() const { return hello_.incarnation; }
     const session::Session& session() const { return session_; }
@@ -154,9 +128,6 @@ class WorkerCore {
     // core_results.cc: results, custody, what else is told, leaving.
     void finish(Job& job, wire::Outcome outcome, SmallBody body);
     void finish_with_error(Job& job, wire::Outcome outcome, wire::ErrorInfo info);
-    void write_results();
-    bool write_result(Result& result);
-    void close_frame();
     void write_news();
     void check_leaving(base::Time now);
     bool idle();
@@ -195,12 +166,7 @@ class WorkerCore {
     std::vector<Running> running_;
     base::Time check_at_ = base::kNever;
 
-    std::deque<Result> ready_;  ///< Not yet in a frame.
-    base::Duration ready_busy_{};
-    bool sending_result_ = false;  ///< The first of ready_ is partly out in chunks.
-    wire::ResultsWriter writer_;
-    std::vector<Result> open_;  ///< In the writer.
-    Custody custody_;
+    ResultBox results_;
     Adoption adoption_;
 
     std::vector<std::uint64_t> started_;
