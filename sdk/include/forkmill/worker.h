@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// Worker: the main() of a program that runs tasks for a broker.
+#pragma once
+
+#include "forkmill/detail/export.h"
+#include "forkmill/tasks.h"
+
+namespace forkmill {
+inline namespace v0 {
+
+/// Bind tasks, then `return worker.run(argc, argv)` as the last line of main(). Started by hand (`--connect tcp://head:7700`, `-c worker.yaml`) it is the
+/// master of a worker host; started by a master (forkmilld's pool `executable`, or itself) it is one worker. Make no thread before.
+struct FORKMILL_API Worker {
+    Tasks tasks;
+    Initializer initializer;
+
+    /// The process's exit code (sysexits).
+    int run(int argc, char** argv);
+};
+
+}  // namespace v0
+}  // namespace forkmill
