@@ -187,7 +187,10 @@ Job* Executor::begin(TaskThread& me, base::Time now) {
     --budget_;
     me.current_ = job;
     me.since_ = now;
-    if (std::exchange(me.stop_used_, false)) me.stop_source_ = std::stop_source{};
+    if (std::exchange(me.stop_used_, false)) {
+        me.stop_source_ = std::stop_source{};
+        ++me.stop_epoch_;
+    }
     if (me.cell_ != nullptr) {
         const auto limit = static_cast<std::int64_t>(job->tmpl->def.timeout_ns);
         store(me.cell_->started_ns, now.time_since_epoch().count());

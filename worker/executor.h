@@ -49,6 +49,8 @@ class TaskThread final : public detail::TaskScope {
 
     const Job& job() const { return *current_; }
     std::stop_token stop_token() const { return stop_source_.get_token(); }
+    /// Changes with the token.
+    std::uint64_t stop_epoch() const { return stop_epoch_; }
 
   private:
     friend class Executor;
@@ -58,6 +60,7 @@ class TaskThread final : public detail::TaskScope {
     base::Time since_{};
     std::stop_source stop_source_;  ///< Shared by the jobs of this thread until it was used.
     bool stop_used_ = false;
+    std::uint64_t stop_epoch_ = 1;
     std::thread thread_;
 };
 

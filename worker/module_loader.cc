@@ -13,7 +13,7 @@
 
 #include "core/base/log.h"
 #include "forkmill/module.h"
-#include "forkmill/worker.h"
+#include "forkmill/tasks.h"
 #include "worker/module_file.h"
 
 namespace forkmill::worker {
@@ -99,7 +99,7 @@ base::Status load_one(const std::string& path, Registry& registry) {
             return refuse(path, "its FORKMILL_MODULE threw something that is not a std::exception");
         }
     }
-    return registry.add(entries_of(tasks), path);
+    return registry.add(task_entries(tasks), path);
 }
 
 }  // namespace

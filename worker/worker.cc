@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// forkmill::Worker::run(): a worker, an uplink or the master of both, as the environment says.
+#include "forkmill/worker.h"
+
+#include <cstdio>
+
+#include "core/supervisor/worker_birth.h"
+#include "worker/host.h"
+#include "worker/uplink.h"
+#include "worker/worker_config.h"
+#include "worker/worker_process.h"
+
+namespace forkmill {
+inline namespace v0 {
+
+namespace {
+
+worker::UserCode code_of(const Worker& self) {
+    worker::UserCode code;
+    code.tasks = task_entries(self.tasks);
+    if (self.initializer) {
+        code.initializer = [initializer = self.initializer] {
+            detail::Buffer nothing;
+            initializer.thunk(initializer.function, {initializer.arguments, {}}, nothing);
+        };
+    }
+    return code;
+}
+
+}  // namespace
+
+int Worker::run(int argc, char** argv) {
+    if (auto birth = supervisor::take_birth_from_environment()) {
+        if (birth->role == "uplink") return worker::run_uplink(*birth);
+        return worker::run_born_worker(std::move(*birth), code_of(*this));
+    }
+    const worker::CommandLine line = worker::read_command_line(argc, argv);
+    switch (line.verb) {
+        case worker::CommandVerb::Run:
+            return worker::run_host(line.loaded.config, argc, argv);
+        case worker::CommandVerb::Signal:
+            return worker::signal_host(line.loaded.config, line.signal);
+        default:
+            return line.exit_code;
+    }
+}
+
+}  // namespace v0
+}  // namespace forkmill
