@@ -214,7 +214,8 @@ void Core::schedule_at(Slot slot, base::Time due) {
 // An accepted task goes where it belongs: parked, waiting for arguments, delayed, or ready.
 void Core::place(Slot slot, base::Time now, Effects& out) {
     TaskNode& node = tasks[slot];
-    const Side* side = tasks.find_side(node);
+    Side* side = tasks.find_side(node);
+    if (side != nullptr && side->due <= now) side->due = base::kNever;  // It must not fire again.
     if (side != nullptr && side->deadline <= now) {
         return finish_error(slot,
                             wire::Outcome::Expired,
@@ -225,7 +226,7 @@ void Core::place(Slot slot, base::Time now, Effects& out) {
                             out);
     }
     const bool waits = node.has(kParked) || (side != nullptr && !side->awaited.empty());
-    const bool delayed = side != nullptr && side->due != base::kNever && side->due > now;
+    const bool delayed = side != nullptr && side->due != base::kNever;
     if (!waits && !delayed) return make_ready(slot, now);
     if (node.state != State::Scheduled) set_state(node, State::Scheduled);
     arm_task(slot);
