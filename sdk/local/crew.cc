@@ -275,7 +275,7 @@ std::uint32_t Crew::count(SlotState state) const {
 void Crew::publish() {
     const std::lock_guard lock{mutex_};
     for (std::size_t i = 0; i < seats_.size(); ++i)
-        rows_[i] = Row{seats_[i].pid, seats_[i].slot.state() == SlotState::Ready};
+        rows_[i] = Row{seats_[i].pid, seats_[i].slot.state()};
 }
 
 std::vector<Crew::Row> Crew::rows() const {

@@ -29,7 +29,7 @@ class Crew {
   public:
     struct Row {
         std::int32_t pid = 0;
-        bool ready = false;
+        supervisor::SlotState state{};
     };
     static constexpr base::Duration kStopGrace = std::chrono::milliseconds{300};
     static constexpr base::Duration kStoppedMax = std::chrono::milliseconds{
@@ -61,6 +61,8 @@ class Crew {
     /// Births that were answered, once all first ones are.
     bool all_born() const;
     std::vector<Row> rows() const;
+    /// Tasks the slot's process finished.
+    std::uint64_t tasks_done(std::uint32_t slot) const { return scoreboard_.tasks_done(slot); }
 
   private:
     struct Seat {

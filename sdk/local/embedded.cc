@@ -377,11 +377,16 @@ void Embedded::stop() noexcept {
 
 std::vector<WorkerInfo> Embedded::workers() {
     std::vector<WorkerInfo> list;
-    for (const Crew::Row& row : crew_.rows()) {
-        if (row.pid == 0) continue;
+    const std::vector<Crew::Row> rows = crew_.rows();
+    for (std::uint32_t slot = 0; slot < rows.size(); ++slot) {
+        if (rows[slot].pid == 0) continue;
         WorkerInfo info;
         info.host = detail::host_name();
-        info.pid = row.pid;
+        info.pid = rows[slot].pid;
+        info.state = supervisor::name_of(rows[slot].state);
+        info.pool = pool_name_;
+        info.slot = slot;
+        info.done = crew_.tasks_done(slot);
         list.push_back(std::move(info));
     }
     return list;

@@ -31,14 +31,14 @@ Shared& shared() {
 std::shared_ptr<ForkHost> start() {
     supervisor::ForkServer::Options options;
     options.worker = run_worker;
-    const std::uint64_t snapshot = detail::runner_serial();
+    Snapshot snapshot = Snapshot::take();
     base::Result<supervisor::ForkServer> server = supervisor::ForkServer::start(std::move(options));
     if (!server.ok()) {
         throw UsageError{server.failure().text +
                          "; call forkmill::init(argc, argv) at the start of main, before any "
                          "thread is made, or make the first Pool before them"};
     }
-    return std::make_shared<ForkHost>(std::move(server).value(), snapshot);
+    return std::make_shared<ForkHost>(std::move(server).value(), std::move(snapshot));
 }
 
 std::shared_ptr<ForkHost> get_locked(Shared& state) {
@@ -86,8 +86,11 @@ void ForkHost::pin() {
     state.pinned = get_locked(state);
 }
 
-ForkHost::ForkHost(supervisor::ForkServer server, std::uint64_t snapshot)
-    : server_(std::move(server)), snapshot_(snapshot), pid_(server_.pid()), fd_(server_.fd()) {}
+ForkHost::ForkHost(supervisor::ForkServer server, Snapshot snapshot)
+    : server_(std::move(server)),
+      snapshot_(std::move(snapshot)),
+      pid_(server_.pid()),
+      fd_(server_.fd()) {}
 
 std::uint16_t ForkHost::open(Port& port) {
     const std::lock_guard lock{mutex_};

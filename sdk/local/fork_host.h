@@ -14,6 +14,7 @@
 
 #include "core/net/wakeup.h"
 #include "core/supervisor/fork_server.h"
+#include "sdk/local/snapshot.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -41,10 +42,10 @@ class ForkHost {
     /// forkmill::init: keeps it for the program's life.
     static void pin();
 
-    explicit ForkHost(supervisor::ForkServer server, std::uint64_t snapshot);
+    ForkHost(supervisor::ForkServer server, Snapshot snapshot);
 
-    /// Serial number of the last thing that workers know of (detail::Runner::serial).
-    std::uint64_t snapshot() const { return snapshot_; }
+    /// What its workers know of this program.
+    const Snapshot& snapshot() const { return snapshot_; }
     pid_t pid() const { return pid_; }
     int fd() const { return fd_; }
 
@@ -68,7 +69,7 @@ class ForkHost {
     std::mutex mutex_;
     supervisor::ForkServer server_;
     std::vector<Port*> ports_;
-    const std::uint64_t snapshot_;
+    const Snapshot snapshot_;
     const pid_t pid_;
     const int fd_;
 };

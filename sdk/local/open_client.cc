@@ -42,18 +42,19 @@ void check(const PoolOptions& options, const net::Endpoint& endpoint) {
     if (options.threads < 1)
         throw UsageError{"a worker has at least one thread; .threads is " +
                          std::to_string(options.threads)};
-    if (options.max_tasks_per_child < 0)
+    if (options.max_tasks_per_child && *options.max_tasks_per_child < 1)
         throw UsageError{"max_tasks_per_child is at least 1; it is " +
-                         std::to_string(options.max_tasks_per_child)};
+                         std::to_string(*options.max_tasks_per_child)};
     if (endpoint.scheme == net::Scheme::Local) {
         if (options.workers > static_cast<int>(net::kLocalWorkersMax))
             throw UsageError{"a local pool has at most " + std::to_string(net::kLocalWorkersMax) +
                              " workers"};
         if (options.workers > 0 && endpoint.workers != 0)
-            throw UsageError{"the number of workers is said twice: in .workers and in the endpoint"};
+            throw UsageError{
+                "the number of workers is said twice: in .workers and in the endpoint"};
         return;
     }
-    if (options.workers > 0 || options.threads > 1 || options.max_tasks_per_child > 0 ||
+    if (options.workers > 0 || options.threads > 1 || options.max_tasks_per_child ||
         options.initializer)
         throw UsageError{
             "workers, threads, initializer and max_tasks_per_child of a daemon's pool are set in "
@@ -61,12 +62,27 @@ void check(const PoolOptions& options, const net::Endpoint& endpoint) {
 }
 
 /// What the workers' snapshot knows; the rest is refused as NotInSnapshot when it is submitted.
-std::vector<TaskEntry> known_entries(const std::vector<TaskEntry>& all, std::uint64_t snapshot) {
+std::vector<TaskEntry> known_entries(const Tasks& tasks, const local::Snapshot& snapshot) {
     std::vector<TaskEntry> known;
-    for (const TaskEntry& entry : all) {
-        if (!entry.runner || entry.runner->serial() <= snapshot) known.push_back(entry);
+    for (const TaskEntry& entry : task_entries(tasks)) {
+        if (snapshot.has(entry)) known.push_back(entry);
     }
     return known;
+}
+
+void set_initializer(local::Plan& plan,
+                     const Initializer& initializer,
+                     const local::Snapshot& snapshot) {
+    if (!initializer) return;
+    if (!snapshot.has(initializer.function) ||
+        !snapshot.has(reinterpret_cast<const void*>(initializer.thunk)))
+        throw_code(
+            wire::Code::NotInSnapshot,
+            "the initializer is in a library that was loaded after the workers' snapshot was taken",
+            wire::Ran::No);
+    plan.initializer = initializer.function;
+    plan.initializer_thunk = initializer.thunk;
+    plan.initargs = initializer.arguments;
 }
 
 ClientPtr make_client(const PoolOptions& options, std::shared_ptr<net::Wakeup>& wakeup) {
@@ -81,10 +97,9 @@ ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
     plan.host_key = "embedded:" + std::to_string(::getpid());
     plan.pool = "pool";
     plan.threads = static_cast<std::uint32_t>(options.threads);
-    plan.max_tasks_per_child = static_cast<std::uint32_t>(options.max_tasks_per_child);
-    const std::vector<TaskEntry> known = known_entries(task_entries(options.tasks), host->snapshot());
-    plan.tasks = worker::pack_task_entries(known);
-    local::set_initializer(plan, options.initializer);
+    plan.max_tasks_per_child = static_cast<std::uint32_t>(options.max_tasks_per_child.value_or(0));
+    plan.tasks = worker::pack_task_entries(known_entries(options.tasks, host->snapshot()));
+    set_initializer(plan, options.initializer, host->snapshot());
     std::shared_ptr<net::Wakeup> wakeup;
     ClientPtr client = make_client(options, wakeup);
     client->set_backend(std::make_unique<local::Embedded>(
@@ -148,7 +163,9 @@ ClientPtr open_client(const PoolOptions& options) {
 
 }  // namespace detail
 
-void init(int&, char**&) { local::ForkHost::pin(); }
+void init(int&, char**&) {
+    local::ForkHost::pin();
+}
 
 }  // namespace v0
 }  // namespace forkmill

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Slot: one task of a client's table, 96 bytes: its state word, its arguments until the outcome, its
-// result afterwards; Aux: what most tasks do not have.
+// Slot: one task of a client's table, 96 bytes: its state word, its arguments until the outcome,
+// its result afterwards; Aux: what most tasks do not have.
 //
 // Invariants: (1) `state` is the word waiters sleep on; (2) the fields from `outcome` to `storage`
 // belong to the submitter until hand-over, to the I/O thread until kSettled, to the holders of

@@ -84,8 +84,15 @@ bool read_row(Walk& walk, WorkerInfo& info) {
     while (!walk.take('}')) {
         if (!walk.string(key) || !walk.take(':')) return false;
         if (!(walk.at('"') ? walk.string(value) : walk.scalar(value))) return false;
+        const auto number = [&value](auto& to) {
+            std::from_chars(value.data(), value.data() + value.size(), to);
+        };
         if (key == "host") info.host = value;
-        if (key == "pid") std::from_chars(value.data(), value.data() + value.size(), info.pid);
+        if (key == "pid") number(info.pid);
+        if (key == "state") info.state = value;
+        if (key == "pool") info.pool = value;
+        if (key == "slot") number(info.slot);
+        if (key == "done") number(info.done);
         walk.take(',');
     }
     return true;

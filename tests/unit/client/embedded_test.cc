@@ -3,8 +3,8 @@
 // bytes.
 #include "sdk/local/embedded.h"
 
-#include <gtest/gtest.h>
 #include <fcntl.h>
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -50,11 +50,17 @@ void nap(const void*, const Arguments&, Buffer& result) {
 void hang(const void*, const Arguments&, Buffer&) {
     for (;;) ::pause();
 }
-void crash(const void*, const Arguments&, Buffer&) { ::raise(SIGSEGV); }
+void crash(const void*, const Arguments&, Buffer&) {
+    ::raise(SIGSEGV);
+}
 /// Shared with every worker.
 std::atomic<int>& births() {
-    static auto* count = static_cast<std::atomic<int>*>(::mmap(
-        nullptr, sizeof(std::atomic<int>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+    static auto* count = static_cast<std::atomic<int>*>(::mmap(nullptr,
+                                                               sizeof(std::atomic<int>),
+                                                               PROT_READ | PROT_WRITE,
+                                                               MAP_SHARED | MAP_ANONYMOUS,
+                                                               -1,
+                                                               0));
     return *count;
 }
 void bad_start(const void*, const Arguments&, Buffer&) {
@@ -73,8 +79,8 @@ struct Pool {
     explicit Pool(std::uint32_t workers, local::Plan plan = {}) {
         auto host = local::ForkHost::get();
         auto wakeup = std::make_shared<net::Wakeup>();
-        client = std::make_shared<Client>(
-            nullptr, random_u64(), false, [wakeup] { wakeup->notify(); });
+        client =
+            std::make_shared<Client>(nullptr, random_u64(), false, [wakeup] { wakeup->notify(); });
         plan.host_key = "test";
         plan.pool = "pool";
         std::vector<TaskEntry> entries;
@@ -109,7 +115,8 @@ struct Pool {
     }
     std::vector<pid_t> pids() {
         std::vector<pid_t> list;
-        for (const WorkerInfo& info : workers_of(*client)) list.push_back(static_cast<pid_t>(info.pid));
+        for (const WorkerInfo& info : workers_of(*client))
+            list.push_back(static_cast<pid_t>(info.pid));
         return list;
     }
     void expect_alive() {
@@ -140,7 +147,17 @@ TEST(Embedded, RunsTasksInOtherProcesses) {
 
 TEST(Embedded, CarriesBodiesOfEverySize) {
     Pool pool{2};
-    for (const std::size_t size : {0UL, 1UL, 56UL, 57UL, 4095UL, 4096UL, 70'000UL, 1'048'576UL, 1'048'577UL, 5'000'000UL, 33'000'000UL}) {
+    for (const std::size_t size : {0UL,
+                                   1UL,
+                                   56UL,
+                                   57UL,
+                                   4095UL,
+                                   4096UL,
+                                   70'000UL,
+                                   1'048'576UL,
+                                   1'048'577UL,
+                                   5'000'000UL,
+                                   33'000'000UL}) {
         std::string body(size, '\0');
         for (std::size_t i = 0; i < size; ++i) body[i] = static_cast<char>(i * 31 + i / 251);
         const Ticket ticket = pool.submit("echo", body);
@@ -157,7 +174,8 @@ TEST(Embedded, FinishesWhatWasSubmittedAfterClose) {
     pool.client->close();
     EXPECT_THROW(pool.submit("echo"), UsageError);
     EXPECT_TRUE(pool.client->join(10s));
-    for (std::size_t i = 0; i < tickets.size(); ++i) EXPECT_EQ(pool.text(tickets[i]), std::to_string(i));
+    for (std::size_t i = 0; i < tickets.size(); ++i)
+        EXPECT_EQ(pool.text(tickets[i]), std::to_string(i));
     for (const pid_t pid : pids) EXPECT_TRUE(is_gone(pid));
 }
 
@@ -228,7 +246,8 @@ TEST(Embedded, JoinsThoughEveryTaskCostsAWorker) {
     for (int i = 0; i < 20; ++i) tickets.push_back(pool.submit("echo", std::to_string(i)));
     pool.client->close();
     EXPECT_TRUE(pool.client->join(30s));
-    for (std::size_t i = 0; i < tickets.size(); ++i) EXPECT_EQ(pool.text(tickets[i]), std::to_string(i));
+    for (std::size_t i = 0; i < tickets.size(); ++i)
+        EXPECT_EQ(pool.text(tickets[i]), std::to_string(i));
 }
 
 TEST(Embedded, IsBrokenByAnInitializerThatThrowsAfterOneBirthPerWorker) {
@@ -313,7 +332,8 @@ TEST(Embedded, LeavesNothingBehindWhenItsProgramIsKilled) {
         std::fclose(file);
         return got == 1 && state == 'Z';
     };
-    EXPECT_TRUE(test::wait_until([&] { return ended(pids[0]) && ended(pids[1]) && ended(pids[2]); }, 1s));
+    EXPECT_TRUE(
+        test::wait_until([&] { return ended(pids[0]) && ended(pids[1]) && ended(pids[2]); }, 1s));
     ::close(pipe_fds[0]);
     ::close(pipe_fds[1]);
 }
