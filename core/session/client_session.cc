@@ -14,20 +14,34 @@ namespace {
 
 constexpr base::Duration kAckOwed = std::chrono::milliseconds{100};
 constexpr base::Duration kGreetingRetry = std::chrono::seconds{1};
-constexpr std::uint32_t kGreetingsMax = 8;   ///< Without a WELCOME in between, on one connection.
+constexpr std::uint32_t kGreetingsMax = 8;  ///< Without a WELCOME in between, on one connection.
 constexpr std::uint64_t kProtocolErrorsMax = 3;
 
 base::Duration milliseconds_of(std::uint64_t ms, base::Duration fallback) {
     constexpr std::uint64_t kDay = 24ULL * 3600 * 1000;
-    return ms == 0 || ms > kDay ? fallback : base::Duration{std::chrono::milliseconds{static_cast<std::int64_t>(ms)}};
+    return ms == 0 || ms > kDay
+               ? fallback
+               : base::Duration{std::chrono::milliseconds{static_cast<std::int64_t>(ms)}};
 }
 
 }  // namespace
 
-ClientSession::ClientSession(ClientSessionConfig config, SubmitSource& source, OutcomeSink& sink, ClientListener& listener, base::Time now)
-    : config_(std::move(config)), listener_(listener), core_(session_, transfers_, source, sink), last_heard_(now), last_sent_(now), last_ping_(now), source_(source) {}
+ClientSession::ClientSession(ClientSessionConfig config,
+                             SubmitSource& source,
+                             OutcomeSink& sink,
+                             ClientListener& listener,
+                             base::Time now)
+    : config_(std::move(config)),
+      listener_(listener),
+      core_(session_, transfers_, source, sink),
+      last_heard_(now),
+      last_sent_(now),
+      last_ping_(now),
+      source_(source) {}
 
-bool ClientSession::final() const { return state_ == ClientState::Rejected || state_ == ClientState::Closed; }
+bool ClientSession::final() const {
+    return state_ == ClientState::Rejected || state_ == ClientState::Closed;
+}
 
 void ClientSession::enter(ClientState state, wire::Code code, std::string_view text) {
     if (state_ == state) return;
@@ -56,7 +70,8 @@ void ClientSession::on_disconnected(net::ConnId conn, base::Time now, ClientOut&
     connected_ = false;
     welcomed_ = false;
     retry_at_ = base::kNever;
-    if (state_ == ClientState::Live) enter(ClientState::Connecting, wire::Code::Disconnected, "the connection ended");
+    if (state_ == ClientState::Live)
+        enter(ClientState::Connecting, wire::Code::Disconnected, "the connection ended");
     static_cast<void>(now);
 }
 
@@ -75,7 +90,8 @@ void ClientSession::hello(base::Time now, ClientOut& out) {
     hello.host = config_.host;
     hello.pid = config_.pid;
     hello.build = config_.build;
-    hello.session_ttl_ms = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(config_.session_ttl).count());
+    hello.session_ttl_ms = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(config_.session_ttl).count());
     send(wire::encode({wire::Kind::Hello}, hello), now, out);
 }
 
@@ -86,7 +102,9 @@ void ClientSession::broken(std::string_view why, base::Time now, ClientOut& out)
     err.text = why;
     send(wire::encode({wire::Kind::Err}, err), now, out);
     if (protocol_errors_ > kProtocolErrorsMax) {
-        enter(ClientState::Rejected, wire::Code::BrokerLost, "the broker broke the protocol: " + std::string{why});
+        enter(ClientState::Rejected,
+              wire::Code::BrokerLost,
+              "the broker broke the protocol: " + std::string{why});
     }
     drop_connection(now, out);
 }
@@ -99,7 +117,10 @@ void ClientSession::drop_connection(base::Time now, ClientOut& out) {
 
 // ---- what is heard
 
-void ClientSession::on_message(net::ConnId conn, const base::Message& message, base::Time now, ClientOut& out) {
+void ClientSession::on_message(net::ConnId conn,
+                               const base::Message& message,
+                               base::Time now,
+                               ClientOut& out) {
     if (conn != conn_ || !connected_ || final()) return;
     last_heard_ = now;
     if (welcomed_ && state_ != ClientState::Live) enter(ClientState::Live, wire::Code::None, {});
@@ -114,16 +135,22 @@ void ClientSession::on_message(net::ConnId conn, const base::Message& message, b
     }
 }
 
-void ClientSession::on_control(const wire::Header& header, const base::Message& message, base::Time now, ClientOut& out) {
+void ClientSession::on_control(const wire::Header& header,
+                               const base::Message& message,
+                               base::Time now,
+                               ClientOut& out) {
     wire::Header again;
     wire::Cursor cursor;
     if (wire::decode_header(message, again, cursor) != wire::Code::None) return;
-    const bool acks = header.kind == wire::Kind::Ping || header.kind == wire::Kind::Pong || header.kind == wire::Kind::Ack;
-    if (acks && welcomed_ && !session_.on_ack(header.ack)) return broken("an ack of what was never sent", now, out);
+    const bool acks = header.kind == wire::Kind::Ping || header.kind == wire::Kind::Pong ||
+                      header.kind == wire::Kind::Ack;
+    if (acks && welcomed_ && !session_.on_ack(header.ack))
+        return broken("an ack of what was never sent", now, out);
     switch (header.kind) {
         case wire::Kind::Welcome: {
             wire::Welcome welcome;
-            if (wire::decode(cursor, welcome) != wire::Code::None) return broken("WELCOME", now, out);
+            if (wire::decode(cursor, welcome) != wire::Code::None)
+                return broken("WELCOME", now, out);
             return on_welcome(welcome, now, out);
         }
         case wire::Kind::Reject: {
@@ -133,14 +160,18 @@ void ClientSession::on_control(const wire::Header& header, const base::Message& 
         }
         case wire::Kind::Fenced:
         case wire::Kind::Who:
-            // A few times: the broker was restarted, or an older connection of ours lingers. More often it is no broker of ours.
+            // A few times: the broker was restarted, or an older connection of ours lingers. More
+            // often it is no broker of ours.
             if (greetings_ >= kGreetingsMax) return drop_connection(now, out);
             return hello(now, out);
         case wire::Kind::Ping: {
             wire::Ping ping;
             if (wire::decode(cursor, ping) != wire::Code::None) return broken("PING", now, out);
             if (!welcomed_) return;
-            send(wire::encode({wire::Kind::Pong, 0, session_.received(), source_.floor()}, wire::Ping{ping.echo, 0, 0, 0}), now, out);
+            send(wire::encode({wire::Kind::Pong, 0, session_.received(), source_.floor()},
+                              wire::Ping{ping.echo, 0, 0, 0}),
+                 now,
+                 out);
             session_.ack_told();
             return;
         }
@@ -150,13 +181,18 @@ void ClientSession::on_control(const wire::Header& header, const base::Message& 
 }
 
 void ClientSession::on_welcome(const wire::Welcome& welcome, base::Time now, ClientOut& out) {
-    if (welcomed_ || (welcome.generation != 0 && welcome.generation != generation_)) return;  // The answer to an older HELLO, or the same one twice.
+    if (welcomed_ || (welcome.generation != 0 && welcome.generation != generation_))
+        return;  // The answer to an older HELLO, or the same one twice.
     const bool same = welcome.incarnation == incarnation_ && incarnation_ != 0;
     if (same && welcome.resumed) {
-        if (!session_.resume(welcome.received)) return broken("an impossible number in WELCOME", now, out);
+        if (!session_.resume(welcome.received))
+            return broken("an impossible number in WELCOME", now, out);
     } else {
-        // The broker of this incarnation had ended the session: whatever it knew of our tasks is gone, and they may have run.
-        if (same) listener_.on_client_state(ClientState::Lost, wire::Code::BrokerLost, "the broker had given this session up");
+        // The broker of this incarnation had ended the session: whatever it knew of our tasks is
+        // gone, and they may have run.
+        if (same)
+            listener_.on_client_state(
+                ClientState::Lost, wire::Code::BrokerLost, "the broker had given this session up");
         session_.reset();
         transfers_.reset();
     }
@@ -191,14 +227,19 @@ void ClientSession::on_reject(const wire::Reject& reject, base::Time now, Client
     enter(ClientState::Rejected, reject.code, reject.text);
 }
 
-void ClientSession::on_numbered(const wire::Header& header, const base::Message& message, base::Time now, ClientOut& out) {
+void ClientSession::on_numbered(const wire::Header& header,
+                                const base::Message& message,
+                                base::Time now,
+                                ClientOut& out) {
     if (!session_.on_ack(header.ack)) return broken("an ack of what was never sent", now, out);
     switch (session_.on_number(header.number, message.bytes())) {
-        case Verdict::Duplicate: return;
+        case Verdict::Duplicate:
+            return;
         case Verdict::Gap:
             if (greetings_ >= kGreetingsMax) return drop_connection(now, out);
             return hello(now, out);
-        case Verdict::Process: break;
+        case Verdict::Process:
+            break;
     }
     if (ack_owed_at_ == base::kNever) ack_owed_at_ = now + kAckOwed;
     if (ClientCore::takes(header.kind)) {
@@ -210,7 +251,9 @@ void ClientSession::on_numbered(const wire::Header& header, const base::Message&
         wire::Header again;
         wire::Cursor cursor;
         wire::Chunk chunk;
-        if (wire::decode_header(message, again, cursor) != wire::Code::None || wire::decode(cursor, message, chunk) != wire::Code::None) return broken("CHUNK", now, out);
+        if (wire::decode_header(message, again, cursor) != wire::Code::None ||
+            wire::decode(cursor, message, chunk) != wire::Code::None)
+            return broken("CHUNK", now, out);
         const base::Status done = transfers_.on_chunk(chunk, message);
         if (!done.ok()) broken(done.failure().text, now, out);
         return;
@@ -229,8 +272,12 @@ void ClientSession::tick(base::Time now, ClientOut& out) {
     if (final()) return;
     const base::Duration silence = now - last_heard_;
     if (silence >= config_.session_ttl && state_ != ClientState::Lost) {
-        enter(ClientState::Lost, wire::Code::BrokerLost, "the broker was not heard of for the life of the session; whether the task ran is unknown");
-    } else if (silence >= config_.gone_after && (state_ == ClientState::Live || state_ == ClientState::Connecting)) {
+        enter(ClientState::Lost,
+              wire::Code::BrokerLost,
+              "the broker was not heard of for the life of the session; whether the task ran is "
+              "unknown");
+    } else if (silence >= config_.gone_after &&
+               (state_ == ClientState::Live || state_ == ClientState::Connecting)) {
         enter(ClientState::Silent, wire::Code::Disconnected, "the broker is silent");
         drop_connection(now, out);
     }
@@ -241,7 +288,10 @@ void ClientSession::tick(base::Time now, ClientOut& out) {
     }
     if (silence >= config_.ping_after && now - last_ping_ >= config_.ping_after) {
         last_ping_ = now;
-        send(wire::encode({wire::Kind::Ping, 0, session_.received(), source_.floor()}, wire::Ping{++ping_echo_, 0, 0, 0}), now, out);
+        send(wire::encode({wire::Kind::Ping, 0, session_.received(), source_.floor()},
+                          wire::Ping{++ping_echo_, 0, 0, 0}),
+             now,
+             out);
         session_.ack_told();
     }
     tell_ack(now, out);
@@ -259,7 +309,10 @@ void ClientSession::tell_ack(base::Time now, ClientOut& out) {
 
 base::Time ClientSession::next_timer() const {
     if (final()) return base::kNever;
-    base::Time next = state_ == ClientState::Lost ? base::kNever : last_heard_ + (state_ == ClientState::Silent ? config_.session_ttl : config_.gone_after);
+    base::Time next = state_ == ClientState::Lost
+                          ? base::kNever
+                          : last_heard_ + (state_ == ClientState::Silent ? config_.session_ttl
+                                                                         : config_.gone_after);
     if (!connected_) return next;
     if (!welcomed_) return std::min(next, retry_at_);
     next = std::min(next, std::max(last_heard_, last_ping_) + config_.ping_after);
@@ -283,7 +336,8 @@ void ClientSession::close(std::string_view reason, base::Time now, ClientOut& ou
     if (connected_ && welcomed_) {
         wire::Bye bye;
         bye.reason = reason;
-        session_.queue(wire::encode({wire::Kind::Bye, session_.next_number(), session_.received(), source_.floor()}, bye));
+        session_.queue(wire::encode(
+            {wire::Kind::Bye, session_.next_number(), session_.received(), source_.floor()}, bye));
         transmit(now, out);
     }
     enter(ClientState::Closed, wire::Code::None, {});

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// ClientSession: a client's whole side of the protocol, without a socket: greeting, resume, liveness and the ClientCore in it.
+// ClientSession: a client's whole side of the protocol, without a socket: greeting, resume,
+// liveness and the ClientCore in it.
 //
-// Invariants: (1) HELLO is the first frame of every connection and carries a higher generation than the one before; (2) nothing numbered leaves before
-// WELCOME; (3) a session of the same incarnation that the broker no longer knows ends what was pending as lost, it is not run again; (4) silence beyond
-// gone_ms makes it Silent, beyond session_ttl Lost, and either ends when the broker answers again. Threading: none; its owner's I/O thread.
+// Invariants: (1) HELLO is the first frame of every connection and carries a higher generation than
+// the one before; (2) nothing numbered leaves before WELCOME; (3) a session of the same incarnation
+// that the broker no longer knows ends what was pending as lost, it is not run again; (4) silence
+// beyond gone_ms makes it Silent, beyond session_ttl Lost, and either ends when the broker answers
+// again. Threading: none; its owner's I/O thread.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +32,8 @@ enum class ClientState : std::uint8_t {
 class ClientListener {
   public:
     virtual ~ClientListener() = default;
-    /// Entering Lost or Rejected: settle everything pending with `code` (and `text`), its outcome is unknown unless it was never sent.
+    /// Entering Lost or Rejected: settle everything pending with `code` (and `text`), its outcome
+    /// is unknown unless it was never sent.
     virtual void on_client_state(ClientState state, wire::Code code, std::string_view text) = 0;
 };
 
@@ -39,7 +43,7 @@ struct ClientSessionConfig {
     std::string host;
     std::int32_t pid = 0;
     std::string build;
-    base::Duration ping_after = wire::kPingAfter;     ///< Until WELCOME states them.
+    base::Duration ping_after = wire::kPingAfter;  ///< Until WELCOME states them.
     base::Duration gone_after = wire::kGoneAfter;
     base::Duration session_ttl = wire::kSessionTtl;
 };
@@ -48,14 +52,18 @@ struct ClientOut {
     struct Item {
         net::ConnId conn = 0;
         base::Message message;
-        bool disconnect = false;   ///< Drop the connection after the message (which may be empty).
+        bool disconnect = false;  ///< Drop the connection after the message (which may be empty).
     };
     std::vector<Item> items;
 };
 
 class ClientSession {
   public:
-    ClientSession(ClientSessionConfig config, SubmitSource& source, OutcomeSink& sink, ClientListener& listener, base::Time now);
+    ClientSession(ClientSessionConfig config,
+                  SubmitSource& source,
+                  OutcomeSink& sink,
+                  ClientListener& listener,
+                  base::Time now);
 
     void on_connected(net::ConnId conn, base::Time now, ClientOut& out);
     void on_message(net::ConnId conn, const base::Message& message, base::Time now, ClientOut& out);
@@ -63,7 +71,8 @@ class ClientSession {
     /// Timers: pings, silence, owed acks, retries of a busy broker. Call at next_timer().
     void tick(base::Time now, ClientOut& out);
     base::Time next_timer() const;
-    /// Encodes and transmits what source, credit and window allow. Call after inputs and whenever the source has more.
+    /// Encodes and transmits what source, credit and window allow. Call after inputs and whenever
+    /// the source has more.
     void pump(base::Time now, ClientOut& out);
     /// Says BYE; nothing is sent afterwards.
     void close(std::string_view reason, base::Time now, ClientOut& out);
@@ -83,10 +92,16 @@ class ClientSession {
     void hello(base::Time now, ClientOut& out);
     void broken(std::string_view why, base::Time now, ClientOut& out);
     void drop_connection(base::Time now, ClientOut& out);
-    void on_control(const wire::Header& header, const base::Message& message, base::Time now, ClientOut& out);
+    void on_control(const wire::Header& header,
+                    const base::Message& message,
+                    base::Time now,
+                    ClientOut& out);
     void on_welcome(const wire::Welcome& welcome, base::Time now, ClientOut& out);
     void on_reject(const wire::Reject& reject, base::Time now, ClientOut& out);
-    void on_numbered(const wire::Header& header, const base::Message& message, base::Time now, ClientOut& out);
+    void on_numbered(const wire::Header& header,
+                     const base::Message& message,
+                     base::Time now,
+                     ClientOut& out);
     void tell_ack(base::Time now, ClientOut& out);
     void transmit(base::Time now, ClientOut& out);
 
@@ -98,7 +113,7 @@ class ClientSession {
     ClientState state_ = ClientState::Connecting;
     net::ConnId conn_ = 0;
     bool connected_ = false;
-    bool welcomed_ = false;              ///< On the present connection.
+    bool welcomed_ = false;  ///< On the present connection.
     std::uint64_t generation_ = 0;
     std::uint64_t incarnation_ = 0;
     std::uint64_t payload_max_ = wire::kPayloadMaxDefault;
@@ -110,7 +125,8 @@ class ClientSession {
     std::uint64_t ping_echo_ = 0;
     std::uint64_t protocol_errors_ = 0;
     SubmitSource& source_;
-    std::uint32_t greetings_ = 0;        ///< HELLOs since the last WELCOME; a peer that only says WHO or FENCED is left alone after a few.
+    std::uint32_t greetings_ = 0;  ///< HELLOs since the last WELCOME; a peer that only says WHO or
+                                   ///< FENCED is left alone after a few.
 };
 
 }  // namespace forkmill::session

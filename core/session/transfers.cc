@@ -43,18 +43,24 @@ void Transfers::reset() {
     sent_bytes_ = 0;
 }
 
-void Transfers::queue_chunk(Session& session, std::uint64_t floor, bool last, const base::Blob& part) {
+void Transfers::queue_chunk(Session& session,
+                            std::uint64_t floor,
+                            bool last,
+                            const base::Blob& part) {
     const wire::Header header{wire::Kind::Chunk, session.next_number(), session.received(), floor};
     session.queue(wire::encode_chunk(header, next_transfer_, last, part));
     session.ack_told();
 }
 
-std::optional<std::uint64_t> Transfers::send(Session& session, std::uint64_t floor, const base::Body& body) {
+std::optional<std::uint64_t> Transfers::send(Session& session,
+                                             std::uint64_t floor,
+                                             const base::Body& body) {
     const std::uint64_t size = body.size();
     sending_ = true;
     while (sent_bytes_ < size) {
         if (!session.can_send()) return std::nullopt;
-        const auto part = static_cast<std::size_t>(std::min<std::uint64_t>(wire::kChunkSize, size - sent_bytes_));
+        const auto part =
+            static_cast<std::size_t>(std::min<std::uint64_t>(wire::kChunkSize, size - sent_bytes_));
         queue_chunk(session, floor, sent_bytes_ + part == size, part_of(body, sent_bytes_, part));
         sent_bytes_ += part;
     }
@@ -74,13 +80,20 @@ void Transfers::give_up(Session& session, std::uint64_t floor) {
 }
 
 base::Status Transfers::on_chunk(const wire::Chunk& chunk, const base::Message& message) {
-    if (message.payloads.size() != 1 || message.payloads[0].size() > wire::kBodyFrameMax) return base::Failure{"a chunk carries one payload frame"};
+    if (message.payloads.size() != 1 || message.payloads[0].size() > wire::kBodyFrameMax)
+        return base::Failure{"a chunk carries one payload frame"};
     auto known = incoming_.find(chunk.transfer);
     if (known == incoming_.end()) {
-        const auto unfinished = static_cast<std::size_t>(std::count_if(incoming_.begin(), incoming_.end(), [](const auto& entry) { return !entry.second.complete; }));
-        if (unfinished >= wire::kReassembliesMax) return base::Failure{"more than 4 bodies at once"};
-        // Whole ones wait for their record, which may name many (dependencies) or come after many (a batch of results).
-        if (incoming_.size() - unfinished >= wire::kUntakenMax) return base::Failure{"more bodies than any batch of records names"};
+        const auto unfinished = static_cast<std::size_t>(
+            std::count_if(incoming_.begin(), incoming_.end(), [](const auto& entry) {
+                return !entry.second.complete;
+            }));
+        if (unfinished >= wire::kReassembliesMax)
+            return base::Failure{"more than 4 bodies at once"};
+        // Whole ones wait for their record, which may name many (dependencies) or come after many
+        // (a batch of results).
+        if (incoming_.size() - unfinished >= wire::kUntakenMax)
+            return base::Failure{"more bodies than any batch of records names"};
         known = incoming_.emplace(chunk.transfer, Incoming{}).first;
     }
     Incoming& body = known->second;
@@ -98,7 +111,8 @@ base::Status Transfers::on_chunk(const wire::Chunk& chunk, const base::Message& 
 
 base::Result<base::Body> Transfers::take(std::uint64_t transfer, std::uint64_t size) {
     const auto known = incoming_.find(transfer);
-    if (known == incoming_.end() || !known->second.complete || known->second.bytes != size) return base::Failure{"a record names a body that has not come"};
+    if (known == incoming_.end() || !known->second.complete || known->second.bytes != size)
+        return base::Failure{"a record names a body that has not come"};
     auto chunks = std::make_shared<const std::vector<base::Blob>>(std::move(known->second.chunks));
     incoming_.erase(known);
     return base::Body::of(base::Chunks{std::move(chunks)});
