@@ -101,6 +101,7 @@ bool Core::detach_owner(Slot slot, base::Time now, Effects& out) {
     // The handle gets an end of its own under the same number.
     const Slot handle = new_task(stream_ix, node.lane, seq);
     set_state(tasks[handle], State::Accepting);
+    ++counters.accepted;  // The task goes on as one more than its owner's.
     finish_error(handle,
                  wire::Outcome::Cancelled,
                  wire::Code::TaskCancelled,
