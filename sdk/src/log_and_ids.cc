@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Log hook and task ids: the small non-template parts of the public headers.
 #include <cstdio>
+#include <memory>
 #include <mutex>
 
 #include "core/base/ids.h"
