@@ -39,7 +39,7 @@ std::string text_of(const wire::TemplateDef& def) {
 
 std::string_view offer_name(std::string_view task_name) {
     if (task_name.empty() || task_name.front() != '@') return task_name;
-    return task_name.substr(0, task_name.rfind('+'));
+    return task_name.substr(0, task_name.find('+'));
 }
 
 std::uint32_t Templates::intern(const wire::TemplateDef& def) {
