@@ -11,8 +11,14 @@ namespace forkmill::engine {
 
 namespace {
 
-constexpr std::uint64_t kLeastWindow = 64 * 1024;
+constexpr std::uint64_t kLeastWindowMax = 64 * 1024;
 constexpr std::uint64_t kRecordsStep = 1024;
+
+/// What every session gets however many there are: their share of the quarter that is set aside.
+std::uint64_t least_window(const Config& config) {
+    return std::clamp<std::uint64_t>(
+        config.memory_max / 4 / std::max(config.sessions_max, 1U), 1, kLeastWindowMax);
+}
 
 std::uint64_t unused_of(const Flow& flow) {
     return flow.bytes > flow.consumed_bytes ? flow.bytes - flow.consumed_bytes : 0;
@@ -40,7 +46,8 @@ bool Core::raise_credit(Session& session) {
     const std::uint64_t unused = unused_of(flow);
     const std::uint64_t set_aside = config.memory_max / 4;
     const std::uint64_t large = free > set_aside ? (free - set_aside) / 4 : 0;
-    const std::uint64_t window = std::clamp(large, kLeastWindow, config.payload_max + kLeastWindow);
+    const std::uint64_t least = least_window(config);
+    const std::uint64_t window = std::clamp(large, least, config.payload_max + least);
     if (unused >= window) return true;
     const std::uint64_t more = std::min(window - unused, free);
     flow.bytes = std::max(flow.bytes, flow.consumed_bytes) + more;
@@ -48,7 +55,7 @@ bool Core::raise_credit(Session& session) {
     if (unused == 0 && flow.bytes < flow.consumed_bytes + more)
         flow.bytes = flow.consumed_bytes + more;
     unused_credit += more;
-    return unused + more >= kLeastWindow / 2;
+    return unused + more >= least / 2;
 }
 
 void Core::consume(Session& session, std::uint64_t bytes) {
@@ -58,7 +65,7 @@ void Core::consume(Session& session, std::uint64_t bytes) {
     flow.consumed_bytes += bytes;
     const std::uint64_t after = unused_of(flow);
     unused_credit -= before - after;
-    const bool low = after < config.payload_max / 2 || after < kLeastWindow;
+    const bool low = after < config.payload_max / 2 || after < kLeastWindowMax;
     if (low && !flow.dirty) {
         flow.dirty = true;
         dirty_credit.push_back(streams[session.stream].session);

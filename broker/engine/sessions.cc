@@ -146,6 +146,15 @@ wire::Code Core::open_session(const SessionInfo& info,
             ++principals[principal].refs;
         }
         stream.session = ix;
+        // A stream that lived on without its session: detached tasks, or placeholders to be
+        // claimed.
+        const auto counts = [this](Slot slot) {
+            const TaskNode& node = tasks[slot];
+            return !is_final(node.state) && !node.has(kOwnerGone) && !node.has(kPlaceholder);
+        };
+        stream.window.for_each(
+            [&](std::uint64_t, Slot slot) { session.live += counts(slot) ? 1U : 0U; });
+        for (const auto& [seq, slot] : stream.below) session.live += counts(slot) ? 1U : 0U;
         if (stream.timer != 0) timers.disarm(stream.timer);
         open_credit(session);
     }
