@@ -26,20 +26,20 @@ std::uint64_t unused_of(const Flow& flow) {
 
 }  // namespace
 
-void Core::open_credit(Session& session) {
+void Tables::open_credit(Session& session) {
     ++submitters;
     session.flow.records = config.tasks_per_session_max;
     raise_credit(session);
 }
 
-void Core::close_credit(Session& session) {
+void Tables::close_credit(Session& session) {
     --submitters;
     unused_credit -= unused_of(session.flow);
     session.flow = Flow{};
 }
 
 /// Tops up the session's byte window. False: there is nothing to give now.
-bool Core::raise_credit(Session& session) {
+bool Tables::raise_credit(Session& session) {
     Flow& flow = session.flow;
     const std::uint64_t used = memory_used() + unused_credit;
     const std::uint64_t free = config.memory_max > used ? config.memory_max - used : 0;
@@ -58,7 +58,7 @@ bool Core::raise_credit(Session& session) {
     return unused + more >= least / 2;
 }
 
-void Core::consume(Session& session, std::uint64_t bytes) {
+void Tables::consume(Session& session, std::uint64_t bytes) {
     Flow& flow = session.flow;
     const std::uint64_t before = unused_of(flow);
     ++flow.consumed_records;
@@ -72,7 +72,7 @@ void Core::consume(Session& session, std::uint64_t bytes) {
     }
 }
 
-void Core::finished_one(Session& session) {
+void Tables::finished_one(Session& session) {
     --session.live;
     Flow& flow = session.flow;
     ++flow.finished_records;

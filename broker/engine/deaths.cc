@@ -172,7 +172,7 @@ void Core::end_lost(Slot slot,
 }
 
 /// The broken pool that leaves the queue without anybody, if there is one.
-const Pool* Core::breakage_of(std::uint32_t queue) const {
+const Pool* Tables::breakage_of(std::uint32_t queue) const {
     if (!lines.queues()[queue].workers.empty()) return nullptr;
     const Pool* broken = nullptr;
     for (const auto& [name, pool] : pools) {

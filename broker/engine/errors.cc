@@ -5,17 +5,17 @@
 
 namespace forkmill::engine {
 
-base::Body Core::error_for(const TaskNode& node, wire::ErrorInfo info) const {
+base::Body Tables::error_for(const TaskNode& node, wire::ErrorInfo info) const {
     if (const Template* t = template_of(node); t != nullptr) info.task = t->def.name;
     info.attempt = node.attempt;
     const std::vector<std::byte> packed = wire::pack_error(info);
     return base::Body::of(base::Blob::copy(packed));
 }
 
-base::Body Core::error_for(const TaskNode& node,
-                           wire::Code code,
-                           std::string_view what,
-                           wire::Ran ran) const {
+base::Body Tables::error_for(const TaskNode& node,
+                             wire::Code code,
+                             std::string_view what,
+                             wire::Ran ran) const {
     wire::ErrorInfo info;
     info.code = code;
     info.what = what;

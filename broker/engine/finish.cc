@@ -69,9 +69,9 @@ void Core::finish_error(Slot slot,
     finish(slot, outcome, error_for(tasks[slot], code, what, ran), now, out);
 }
 
-std::uint64_t Core::journal_settle(const TaskNode& node,
-                                   wire::Outcome outcome,
-                                   const base::Body& body) {
+std::uint64_t Tables::journal_settle(const TaskNode& node,
+                                     wire::Outcome outcome,
+                                     const base::Body& body) {
     JournalRecord record;
     record.fact = JournalRecord::Fact::Ended;
     record.task = id_of(node);
@@ -122,7 +122,7 @@ void Core::settle_side(Slot slot,
 }
 
 /// The outer task waits for nothing any more; its inner tasks forget it.
-void Core::release_awaited(Slot outer) {
+void Tables::release_awaited(Slot outer) {
     Side& side = *tasks.find_side(tasks[outer]);
     for (const auto& [inner, argument] : std::exchange(side.awaited, {})) {
         if (Side* other = tasks.find_side(tasks[inner]); other != nullptr)
@@ -130,18 +130,18 @@ void Core::release_awaited(Slot outer) {
     }
 }
 
-bool Core::can_deliver(const Session& session, std::uint64_t size) const {
+bool Tables::can_deliver(const Session& session, std::uint64_t size) const {
     return session.writable && session.retained.size == 0 &&
            session.results_records < session.results_records_max &&
            (session.results_bytes < session.results_bytes_max || size == 0);
 }
 
-void Core::emit_outcome(SessionIx ix,
-                        std::uint64_t seq,
-                        wire::Outcome outcome,
-                        const base::Body& body,
-                        std::uint64_t position,
-                        Effects& out) {
+void Tables::emit_outcome(SessionIx ix,
+                          std::uint64_t seq,
+                          wire::Outcome outcome,
+                          const base::Body& body,
+                          std::uint64_t position,
+                          Effects& out) {
     Session& session = *sessions[ix];
     ++session.results_records;
     session.results_bytes += body.size();
@@ -229,7 +229,7 @@ void Core::after_delivery(Session& session,
     trim_recent(session);
 }
 
-void Core::trim_recent(Session& session) {
+void Tables::trim_recent(Session& session) {
     while (session.recent.size > kRecentMax || session.recent_bytes > kRecentBytesMax)
         free_task(session.recent.head);
 }
@@ -255,14 +255,14 @@ void Core::flush_retained(SessionIx ix, base::Time now, Effects& out) {
 }
 
 /// Nothing is dropped when a client does not fetch: its further tasks wait (semantics.md 21).
-void Core::refresh_pause(Session& session) {
+void Tables::refresh_pause(Session& session) {
     const bool pause = session.retained_bytes >= config.result_bytes_per_session_max;
     if (pause == session.paused) return;
     session.paused = pause;
     lines.pause(session.stream, pause);
 }
 
-void Core::bury(const TaskNode& node, const base::Body& error) {
+void Tables::bury(const TaskNode& node, const base::Body& error) {
     if (node.lane == kNone) return;
     const std::uint32_t queue = lines.lane(node.lane).queue;
     const QueueConfig& bounds = lines.queues()[queue].config;

@@ -24,7 +24,7 @@ std::string at(Slot slot, const char* what) {
     return "task in slot " + std::to_string(slot) + ": " + what;
 }
 
-std::string check_task(const Core& core, Slot slot, const TaskNode& node, Sums& sums) {
+std::string check_task(const Tables& core, Slot slot, const TaskNode& node, Sums& sums) {
     const std::uint32_t stream_ix = core.stream_of(node);
     const Stream& stream = core.streams[stream_ix];
     if (!stream.used) return at(slot, "its stream is gone");
@@ -79,7 +79,7 @@ std::string check_task(const Core& core, Slot slot, const TaskNode& node, Sums& 
     return {};
 }
 
-std::string check_worker(const Core& core, SessionIx ix, const Worker& worker) {
+std::string check_worker(const Tables& core, SessionIx ix, const Worker& worker) {
     std::uint32_t length = 0, running = 0, lent = 0;
     std::int64_t work = 0;
     for (Slot slot = worker.leases.head; slot != kNone; slot = core.tasks[slot].next) {
@@ -101,7 +101,7 @@ std::string check_worker(const Core& core, SessionIx ix, const Worker& worker) {
     return {};
 }
 
-std::string check_session(const Core& core, SessionIx ix, const Session& session, Sums& sums) {
+std::string check_session(const Tables& core, SessionIx ix, const Session& session, Sums& sums) {
     if (session.live != sums.live_by_session[ix]) return "a session's count of tasks is wrong";
     std::uint64_t bytes = 0;
     std::uint32_t length = 0;
@@ -119,7 +119,7 @@ std::string check_session(const Core& core, SessionIx ix, const Session& session
     return session.worker == nullptr ? std::string{} : check_worker(core, ix, *session.worker);
 }
 
-std::string check_queues(const Core& core, const Sums& sums) {
+std::string check_queues(const Tables& core, const Sums& sums) {
     for (std::size_t q = 0; q < core.lines.queues().size(); ++q) {
         const Queue& queue = core.lines.queues()[q];
         std::uint64_t unsettled = 0;
@@ -140,7 +140,7 @@ std::string check_queues(const Core& core, const Sums& sums) {
 
 }  // namespace
 
-std::string Core::check() const {
+std::string Tables::check() const {
     Sums sums;
     sums.by_queue.resize(lines.queues().size());
     sums.by_stream.resize(streams.size());

@@ -36,10 +36,10 @@ struct Digest {
 
 }  // namespace
 
-void Core::digest_of(const TaskNode& node,
-                     const base::Body& body,
-                     std::uint64_t& hi,
-                     std::uint64_t& lo) const {
+void Tables::digest_of(const TaskNode& node,
+                       const base::Body& body,
+                       std::uint64_t& hi,
+                       std::uint64_t& lo) const {
     Digest digest;
     const Template& t = *template_of(node);
     digest.add(base::bytes_of(t.def.name));
@@ -107,7 +107,7 @@ bool Core::submit_keyed(Slot slot,
     return true;
 }
 
-void Core::forget_key(Slot slot) {
+void Tables::forget_key(Slot slot) {
     const Side* side = tasks.find_side(tasks[slot]);
     if (side == nullptr || side->key == kNone) return;
     KeyEntry& entry = keys[side->key];
@@ -137,7 +137,7 @@ void Core::join_waiters(Slot alias, Slot primary, base::Time now, Effects& out) 
 }
 
 /// The handle ends; with the last one the task is cancelled, unless its own client still waits.
-void Core::leave_waiters(Slot alias) {
+void Tables::leave_waiters(Slot alias) {
     Side& side = *tasks.find_side(tasks[alias]);
     const Slot primary = side.primary;
     side.primary = kNone;

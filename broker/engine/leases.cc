@@ -53,7 +53,7 @@ void Core::lease(SessionIx ix, Slot slot, base::Time now, Effects& out) {
     }
 }
 
-TaskNode* Core::holder_check(SessionIx ix, Lease lease) {
+TaskNode* Tables::holder_check(SessionIx ix, Lease lease) {
     TaskNode* node = tasks.find(slot_of(lease));
     if (node == nullptr || node->generation != generation_of(lease) || node->worker != ix ||
         !has_worker(node->state))
@@ -62,7 +62,7 @@ TaskNode* Core::holder_check(SessionIx ix, Lease lease) {
 }
 
 /// The worker does not hold it any more. The state is the caller's to change.
-void Core::unlease(Slot slot) {
+void Tables::unlease(Slot slot) {
     TaskNode& node = tasks[slot];
     const SessionIx ix = node.worker;
     Worker& worker = *sessions[ix]->worker;

@@ -91,11 +91,12 @@ struct Queue {
 class Lines {
   public:
     static constexpr std::size_t kQueuesMax = 1024;
+    static constexpr std::int64_t kMost = INT64_MAX;
     struct Pick {
         std::uint32_t lane = kNone;
-        std::int64_t key = 0;  ///< The lane may give tasks up to (key, seq) …
-        std::uint64_t seq = 0;
-        std::int64_t work = 0;  ///< … and up to this much work before others are due.
+        std::int64_t key = kMost;  ///< The lane may give tasks up to (key, seq) …
+        std::uint64_t seq = UINT64_MAX;
+        std::int64_t work = kMost;  ///< … and up to this much work before others are due.
     };
 
     Lines(const Config& config, TaskTable& tasks);
@@ -142,6 +143,12 @@ class Lines {
     static std::uint64_t pair_of(std::uint32_t a, std::uint32_t b) {
         return std::uint64_t{a} << 32 | b;
     }
+    template <class Can>
+    Pick oldest_lane(const Line& line, Can& can) const;
+    template <class Children, class Look>
+    static Pick least_of(const std::vector<std::uint32_t>& ids,
+                         const Children& children,
+                         Look look);
     void lane_filled(std::uint32_t lane);
     void lane_emptied(std::uint32_t lane);
     void activate_line(std::uint32_t line);

@@ -7,7 +7,7 @@
 
 namespace forkmill::engine {
 
-void Core::set_state(TaskNode& node, State to) {
+void Tables::set_state(TaskNode& node, State to) {
     FORKMILL_CHECK(may_become(node.state, to));
     if (node.lane != kNone) {
         Queue& queue = lines.queues()[lines.lane(node.lane).queue];
@@ -23,7 +23,7 @@ void Core::set_state(TaskNode& node, State to) {
 }
 
 // splitmix64: only jitter comes from it, so that a seed repeats a run.
-std::uint64_t Core::random() {
+std::uint64_t Tables::random() {
     rng += 0x9e3779b97f4a7c15ULL;
     std::uint64_t x = rng;
     x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -31,27 +31,27 @@ std::uint64_t Core::random() {
     return x ^ (x >> 31);
 }
 
-std::uint32_t Core::stream_of(const TaskNode& node) const {
+std::uint32_t Tables::stream_of(const TaskNode& node) const {
     if (node.lane != kNone) return lines.lane(node.lane).stream;
     return tasks.find_side(node)->stream;
 }
 
-base::TaskId Core::id_of(const TaskNode& node) const {
+base::TaskId Tables::id_of(const TaskNode& node) const {
     return {streams[stream_of(node)].id, node.seq};
 }
 
-const Template* Core::template_of(const TaskNode& node) const {
+const Template* Tables::template_of(const TaskNode& node) const {
     return node.lane == kNone ? nullptr : &templates[lines.lane(node.lane).template_id];
 }
 
-Slot Core::slot_in(const Stream& stream, std::uint64_t seq) const {
+Slot Tables::slot_in(const Stream& stream, std::uint64_t seq) const {
     const std::uint32_t slot = stream.window.find(seq);
     if (slot < Window::kSettled) return slot;
     const auto found = stream.below.find(seq);
     return found == stream.below.end() ? kNone : found->second;
 }
 
-Slot Core::new_task(std::uint32_t stream_ix, std::uint32_t lane, std::uint64_t seq) {
+Slot Tables::new_task(std::uint32_t stream_ix, std::uint32_t lane, std::uint64_t seq) {
     const Slot slot = tasks.allocate();
     TaskNode& node = tasks[slot];
     node.seq = seq;
@@ -67,7 +67,7 @@ Slot Core::new_task(std::uint32_t stream_ix, std::uint32_t lane, std::uint64_t s
     return slot;
 }
 
-void Core::free_task(Slot slot) {
+void Tables::free_task(Slot slot) {
     TaskNode& node = tasks[slot];
     FORKMILL_CHECK(is_final(node.state));
     const std::uint32_t stream_ix = stream_of(node);
@@ -102,7 +102,7 @@ void Core::free_task(Slot slot) {
     if (stream.session == kNoSession) drop_stream_if_idle(stream_ix);
 }
 
-void Core::append(List& list, Slot slot) {
+void Tables::append(List& list, Slot slot) {
     TaskNode& node = tasks[slot];
     node.next = kNone;
     node.prev = list.tail;
@@ -111,7 +111,7 @@ void Core::append(List& list, Slot slot) {
     ++list.size;
 }
 
-void Core::unlink(List& list, Slot slot) {
+void Tables::unlink(List& list, Slot slot) {
     TaskNode& node = tasks[slot];
     (node.prev != kNone ? tasks[node.prev].next : list.head) = node.next;
     (node.next != kNone ? tasks[node.next].prev : list.tail) = node.prev;
@@ -120,7 +120,7 @@ void Core::unlink(List& list, Slot slot) {
 }
 
 // A small body is copied, so that it never pins a received batch; a large one is shared.
-void Core::store_body(TaskNode& node, const base::Body& body) {
+void Tables::store_body(TaskNode& node, const base::Body& body) {
     const std::uint64_t size = body.size();
     node.size = static_cast<std::uint32_t>(size);
     if (!body.chunks && size < wire::kInlineBodyMax) {
@@ -134,7 +134,7 @@ void Core::store_body(TaskNode& node, const base::Body& body) {
     large_bytes += size;
 }
 
-void Core::drop_body(TaskNode& node) {
+void Tables::drop_body(TaskNode& node) {
     if (node.has(kLargeBody)) {
         tasks.find_side(node)->large = {};
         large_bytes -= node.size;
@@ -148,13 +148,13 @@ void Core::drop_body(TaskNode& node) {
     node.size = 0;
 }
 
-base::Body Core::body_of(const TaskNode& node) const {
+base::Body Tables::body_of(const TaskNode& node) const {
     if (node.has(kLargeBody)) return tasks.find_side(node)->large;
     return base::Body::of(base::ByteView{node.data, node.size});
 }
 
 // The one timer of a waiting task: what comes first of its due time and its deadline.
-void Core::arm_task(Slot slot) {
+void Tables::arm_task(Slot slot) {
     TaskNode& node = tasks[slot];
     const Side* side = tasks.find_side(node);
     base::Time at = base::kNever;
@@ -169,7 +169,7 @@ void Core::arm_task(Slot slot) {
     }
 }
 
-void Core::make_ready(Slot slot, base::Time now) {
+void Tables::make_ready(Slot slot, base::Time now) {
     TaskNode& node = tasks[slot];
     Lane& lane = lines.lane(node.lane);
     node.key = now.time_since_epoch().count() - std::int64_t{lane.priority} * kPriorityStep;
@@ -184,7 +184,7 @@ void Core::make_ready(Slot slot, base::Time now) {
 }
 
 // Back to the head of the line with its old key: it waited longest.
-void Core::put_back(Slot slot, base::Time now) {
+void Tables::put_back(Slot slot, base::Time now) {
     TaskNode& node = tasks[slot];
     if (node.lane ==
         kNone) {  // A placeholder waits for its client; nobody else knows its template.
@@ -204,7 +204,7 @@ void Core::put_back(Slot slot, base::Time now) {
     if (node.side != kNone) arm_task(slot);
 }
 
-void Core::schedule_at(Slot slot, base::Time due) {
+void Tables::schedule_at(Slot slot, base::Time due) {
     TaskNode& node = tasks[slot];
     tasks.side_of(node).due = due;
     if (node.state != State::Scheduled) set_state(node, State::Scheduled);
@@ -233,7 +233,7 @@ void Core::place(Slot slot, base::Time now, Effects& out) {
 }
 
 // Takes an unsettled task out of whatever list, timer and relation it stands in.
-void Core::unplace(Slot slot) {
+void Tables::unplace(Slot slot) {
     TaskNode& node = tasks[slot];
     if (node.timer != 0) timers.disarm(node.timer);
     if (Side* side = tasks.find_side(node); side != nullptr) {

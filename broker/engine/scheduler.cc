@@ -27,7 +27,7 @@ std::int64_t waiting_work(const Worker& worker) {
 
 }  // namespace
 
-bool Core::usable(const Session& session) const {
+bool Tables::usable(const Session& session) const {
     const Worker& worker = *session.worker;
     return session.connected && session.writable && !worker.draining && !worker.suspended &&
            !worker.doomed && !worker.gone && !worker.alone && !worker.reserved &&
@@ -35,7 +35,7 @@ bool Core::usable(const Session& session) const {
 }
 
 /// How many tasks of this kind the worker may take now.
-std::uint32_t Core::room_for(const Worker& worker, const Template& t) const {
+std::uint32_t Tables::room_for(const Worker& worker, const Template& t) const {
     const std::uint32_t slots = slots_of(worker);
     const std::uint32_t free = slots > worker.leases.size ? slots - worker.leases.size : 0;
     if (t.def.at_most_once || t.estimate_ns == 0 || worker.running >= slots) return free;
@@ -48,7 +48,7 @@ std::uint32_t Core::room_for(const Worker& worker, const Template& t) const {
                       std::min<std::int64_t>(budget / estimate, config.prefetch_max - waiting));
 }
 
-bool Core::has_room(const Worker& worker) const {
+bool Tables::has_room(const Worker& worker) const {
     const std::uint32_t slots = slots_of(worker);
     if (slots > worker.leases.size) return true;
     return worker.running < slots && worker.leases.size - slots < config.prefetch_max &&
@@ -56,7 +56,7 @@ bool Core::has_room(const Worker& worker) const {
 }
 
 /// Whether the worker offers the task. Asked once per pair.
-bool Core::runs(const Worker& worker, std::uint32_t id) const {
+bool Tables::runs(const Worker& worker, std::uint32_t id) const {
     if (id < worker.runs.size() && worker.runs[id] != 0) return worker.runs[id] == 1;
     const Template& t = templates[id];
     const auto offer = worker.offers.find(t.offer);
@@ -68,14 +68,14 @@ bool Core::runs(const Worker& worker, std::uint32_t id) const {
     return can;
 }
 
-void Core::feel_hungry(SessionIx ix) {
+void Tables::feel_hungry(SessionIx ix) {
     Worker& worker = *sessions[ix]->worker;
     if (worker.hungry_at != kNone) return;
     worker.hungry_at = static_cast<std::uint32_t>(hungry.size());
     hungry.push_back(ix);
 }
 
-void Core::not_hungry(Worker& worker) {
+void Tables::not_hungry(Worker& worker) {
     if (worker.hungry_at == kNone) return;
     hungry.erase(hungry.begin() + worker.hungry_at);
     for (std::size_t i = worker.hungry_at; i < hungry.size(); ++i)

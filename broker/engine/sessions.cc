@@ -11,7 +11,7 @@ namespace {
 constexpr std::uint32_t kThreadsMax = 1024;
 }
 
-Core::Core(Config settings, std::uint64_t number, base::Time now, std::uint64_t seed)
+Tables::Tables(Config settings, std::uint64_t number, base::Time now, std::uint64_t seed)
     : config(std::move(settings)),
       incarnation(number),
       rng(seed ^ number << 32),
@@ -30,14 +30,14 @@ Core::Core(Config settings, std::uint64_t number, base::Time now, std::uint64_t 
     }
 }
 
-Core::~Core() {
+Tables::~Tables() {
     tasks.for_each([this](Slot, const TaskNode& node) {
         if (!node.has(kLargeBody)) arena.free(node.data, node.size);
     });
     for (const auto& [data, size] : graveyard) arena.free(data, size);
 }
 
-std::uint32_t Core::principal_named(const std::string& name) {
+std::uint32_t Tables::principal_named(const std::string& name) {
     auto [it, made] = principal_of.try_emplace(name, kNone);
     if (made) {
         it->second = static_cast<std::uint32_t>(principals.size());
@@ -53,7 +53,7 @@ std::uint32_t Core::principal_named(const std::string& name) {
 }
 
 /// The stream `id` names, known or made; 0 names none: such a stream cannot be found by others.
-std::uint32_t Core::stream_named(std::uint64_t id, std::uint32_t principal) {
+std::uint32_t Tables::stream_named(std::uint64_t id, std::uint32_t principal) {
     if (id != 0)
         if (const auto found = stream_of_id.find(id); found != stream_of_id.end())
             return found->second;
@@ -75,7 +75,7 @@ std::uint32_t Core::stream_named(std::uint64_t id, std::uint32_t principal) {
     return at;
 }
 
-void Core::drop_stream_if_idle(std::uint32_t at) {
+void Tables::drop_stream_if_idle(std::uint32_t at) {
     Stream& stream = streams[at];
     if (!stream.used || stream.session != kNoSession || stream.live != 0) return;
     if (stream.timer != 0) timers.disarm(stream.timer);

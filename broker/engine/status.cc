@@ -38,7 +38,7 @@ std::uint64_t count(const Queue& queue, State state) {
 }
 
 /// Why a lane's tasks wait although they are ready; empty: only for a free worker.
-std::string reason_of(const Core& core, const Queue& queue, const Lane& lane) {
+std::string reason_of(const Tables& core, const Queue& queue, const Lane& lane) {
     const Template& t = core.templates[lane.template_id];
     if (queue.workers.empty()) return "no worker serves queue \"" + queue.config.name + "\"";
     bool able = false;
@@ -54,7 +54,7 @@ std::string reason_of(const Core& core, const Queue& queue, const Lane& lane) {
 
 }  // namespace
 
-Engine::Snapshot Core::snapshot(base::Time) const {
+Engine::Snapshot Tables::snapshot(base::Time) const {
     Engine::Snapshot shot;
     shot.tasks = tasks.size();
     shot.memory_used = memory_used();
@@ -121,7 +121,7 @@ Engine::Snapshot Core::snapshot(base::Time) const {
     return shot;
 }
 
-bool Core::find_task(const base::TaskId& task, Engine::TaskRow& row) const {
+bool Tables::find_task(const base::TaskId& task, Engine::TaskRow& row) const {
     const auto found = stream_of_id.find(task.stream);
     if (found == stream_of_id.end()) return false;
     const Slot slot = slot_in(streams[found->second], task.seq);

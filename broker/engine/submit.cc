@@ -127,7 +127,7 @@ wire::Code Core::admit(const Session& session,
 }
 
 /// Whether the workers of the queue can ever run it, as far as they are known.
-wire::Code Core::verdict_of(std::uint32_t lane_id, std::string& text) {
+wire::Code Tables::verdict_of(std::uint32_t lane_id, std::string& text) {
     Lane& lane = lines.lane(lane_id);
     const Queue& queue = lines.queues()[lane.queue];
     const Template& t = templates[lane.template_id];
@@ -266,7 +266,7 @@ void Core::accept(Slot slot,
     place(slot, now, out);
 }
 
-void Core::tell_accepted(Slot slot, std::uint64_t position, Effects& out) {
+void Tables::tell_accepted(Slot slot, std::uint64_t position, Effects& out) {
     const TaskNode& node = tasks[slot];
     const SessionIx ix = streams[stream_of(node)].session;
     ++counters.accepted;
