@@ -28,8 +28,8 @@ struct Wanted {
     int workers = 3;
     int threads = 1;
     int max_tasks_per_child = 0;    ///< 0: not set.
-    std::string initializer;        ///< "", "count", "throw" or "throw-until-file".
-    std::string extra_broker_yaml;  ///< Appended at the top level of broker.yaml.
+    std::string initializer = {};        ///< "", "count", "throw" or "throw-until-file".
+    std::string extra_broker_yaml = {};  ///< Appended at the top level of broker.yaml.
 };
 
 /// A process under test. Its standard error is kept in a file of the cluster's directory.

@@ -13,7 +13,7 @@
 
 #include "tests/conformance/cluster.h"
 #include "tests/conformance/tasks.h"
-#include "tests/support/counts.h"
+#include "tests/support/wait_until.h"
 
 namespace conformance {
 
@@ -130,7 +130,7 @@ CONFORMANCE(P33, ManyPoolsOneAfterAnotherLeaveNothing, "EIT") {
         pool.close();
         pool.join(10s);
     };
-    const int rounds = forkmill::test::scaled(1000);
+    const int rounds = forkmill::test::full_or_twentieth(1000);
     for (int i = 0; i < 5; ++i) once();
     const pid_t broker = size == Size::E ? ::getpid() : children_of(cluster.broker().pid()).at(0);
     const std::size_t fds = open_fds(::getpid());
@@ -194,7 +194,7 @@ CONFORMANCE(P41, InterruptReachesTheSubmitterOnly, "E") {
 CONFORMANCE(P42, RecycledWorkersLeaveNoZombie, "EIT") {
     Cluster cluster{size, {.workers = 3, .max_tasks_per_child = 1}};
     forkmill::Pool pool{cluster.options()};
-    const int tasks = forkmill::test::scaled(10'000);
+    const int tasks = forkmill::test::full_or_twentieth(10'000);
     std::vector<forkmill::AsyncResult<int>> results;
     for (int i = 0; i < tasks; ++i) results.push_back(pool.apply_async(pid_of_worker));
     std::set<int> pids;

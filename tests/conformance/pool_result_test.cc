@@ -23,16 +23,16 @@ CONFORMANCE(P09, MapAsyncCallbackFiresOnceWithTheWholeList, "EIT") {
     forkmill::Pool pool{cluster.options()};
     std::atomic<int> values{0};
     std::atomic<int> errors{0};
-    std::atomic<std::size_t> length{0};
+    std::atomic<std::size_t> list_length{0};
     pool.map_async(square, std::vector<int>{1, 2, 3})
         .then(
             [&](std::vector<int> list) {
-                length = list.size();
+                list_length = list.size();
                 ++values;
             },
             [&](const forkmill::Error&) { ++errors; });
     ASSERT_TRUE(wait_until(10, [&] { return values == 1; }));
-    EXPECT_EQ(length, 3U);
+    EXPECT_EQ(list_length, 3U);
     pool.starmap_async(fail, std::vector<std::tuple<std::string, std::string>>{{"runtime_error", "a"}, {"logic_error", "b"}})
         .then([&](std::vector<int>) { ++values; }, [&](const forkmill::Error&) { ++errors; });
     ASSERT_TRUE(wait_until(10, [&] { return errors == 1; }));

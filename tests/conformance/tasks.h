@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,20 @@ namespace conformance {
 struct Stubborn {
     bool poisoned = true;
 };
+
+}  // namespace conformance
+
+template <>
+struct forkmill::Codec<conformance::Stubborn> {
+    static std::string signature() { return "stubborn"; }
+    static void encode(Packer& packer, const conformance::Stubborn& value) {
+        if (value.poisoned) throw std::runtime_error("this value does not want to be packed");
+        packer.nil();
+    }
+    static void decode(Unpacker& unpacker, conformance::Stubborn&) { unpacker.nil(); }
+};
+
+namespace conformance {
 
 /// Counts its living copies in this process (P37).
 struct Counted {
@@ -64,6 +79,3 @@ forkmill::Tasks all_tasks();
 forkmill::Initializer make_initializer(const std::string& kind);
 
 }  // namespace conformance
-
-template <>
-struct forkmill::Codec<conformance::Stubborn>;

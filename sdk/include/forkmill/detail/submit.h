@@ -123,7 +123,7 @@ struct Fit {
 };
 
 template <class Parameter, class B>
-void pack_one(Client* client, Packer& packer, std::uint32_t position, std::vector<Dependency>& pending, const B& argument) {
+void pack_one([[maybe_unused]] Client* client, Packer& packer, [[maybe_unused]] std::uint32_t position, [[maybe_unused]] std::vector<Dependency>& pending, const B& argument) {
     if constexpr (is_async<B>) {
         packer.nil();
         pending.push_back({position, PendingAccess::ticket(*client, argument)});
@@ -133,7 +133,7 @@ void pack_one(Client* client, Packer& packer, std::uint32_t position, std::vecto
 }
 
 template <class Tuple, std::size_t... I, class... B>
-void pack_all(Client* client, Packer& packer, std::vector<Dependency>& pending, std::index_sequence<I...>, const B&... arguments) {
+void pack_all([[maybe_unused]] Client* client, Packer& packer, [[maybe_unused]] std::vector<Dependency>& pending, std::index_sequence<I...>, const B&... arguments) {
     packer.array(sizeof...(I));
     (pack_one<std::tuple_element_t<I, Tuple>>(client, packer, static_cast<std::uint32_t>(I), pending, arguments), ...);
 }
