@@ -12,36 +12,60 @@ namespace forkmill::supervisor {
 
 std::string_view name_of(Cause cause) {
     switch (cause) {
-        case Cause::Unknown: return "unknown";
-        case Cause::Exit: return "exit";
-        case Cause::Signal: return "signal";
-        case Cause::Oom: return "oom";
-        case Cause::HardTimeout: return "hard-timeout";
-        case Cause::StartTimeout: return "start-timeout";
-        case Cause::Recycle: return "recycle";
-        case Cause::Drain: return "drain";
-        case Cause::Killed: return "killed";
-        case Cause::HostLost: return "host-lost";
+        case Cause::Unknown:
+            return "unknown";
+        case Cause::Exit:
+            return "exit";
+        case Cause::Signal:
+            return "signal";
+        case Cause::Oom:
+            return "oom";
+        case Cause::HardTimeout:
+            return "hard-timeout";
+        case Cause::StartTimeout:
+            return "start-timeout";
+        case Cause::Recycle:
+            return "recycle";
+        case Cause::Drain:
+            return "drain";
+        case Cause::Killed:
+            return "killed";
+        case Cause::HostLost:
+            return "host-lost";
     }
     return "unknown";
 }
 
 std::string_view name_of(Verb verb) {
     switch (verb) {
-        case Verb::Born: return "born";
-        case Verb::Ready: return "ready";
-        case Verb::Died: return "died";
-        case Verb::Stopped: return "stopped";
-        case Verb::Continued: return "continued";
-        case Verb::Roster: return "roster";
-        case Verb::Drain: return "drain";
-        case Verb::Stop: return "stop";
-        case Verb::Reopen: return "reopen";
-        case Verb::Up: return "up";
-        case Verb::Kill: return "kill";
-        case Verb::Recycle: return "recycle";
-        case Verb::Failed: return "failed";
-        case Verb::Spawn: return "spawn";
+        case Verb::Born:
+            return "born";
+        case Verb::Ready:
+            return "ready";
+        case Verb::Died:
+            return "died";
+        case Verb::Stopped:
+            return "stopped";
+        case Verb::Continued:
+            return "continued";
+        case Verb::Roster:
+            return "roster";
+        case Verb::Drain:
+            return "drain";
+        case Verb::Stop:
+            return "stop";
+        case Verb::Reopen:
+            return "reopen";
+        case Verb::Up:
+            return "up";
+        case Verb::Kill:
+            return "kill";
+        case Verb::Recycle:
+            return "recycle";
+        case Verb::Failed:
+            return "failed";
+        case Verb::Spawn:
+            return "spawn";
     }
     return "unknown";
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a master and its children tell each other: fixed records over one SOCK_SEQPACKET pair per child.
+// What a master and its children tell each other: fixed records over one SOCK_SEQPACKET pair per
+// child.
 //
-// The same records travel master ↔ router, master ↔ uplink (worker hosts), master ↔ worker, and embedded program ↔ fork server; both ends are always the same
-// build on the same host, so plain structs are safe. Invariants: (1) one packet = one Notice, whole; (2) a channel's EOF means that the other end is dead;
-// (3) neither end ever blocks on a channel: a full one is the peer's death sentence at the master, a retry at a child; (4) what was received is
-// within bounds: counts and sizes are cut to what the record holds. Threading: a Channel belongs to one thread.
+// The same records travel master ↔ router, master ↔ uplink (worker hosts), master ↔ worker, and
+// embedded program ↔ fork server; both ends are always the same build on the same host, so plain
+// structs are safe. Invariants: (1) one packet = one Notice, whole; (2) a channel's EOF means that
+// the other end is dead; (3) neither end ever blocks on a channel: a full one is the peer's death
+// sentence at the master, a retry at a child; (4) what was received is within bounds: counts and
+// sizes are cut to what the record holds. Threading: a Channel belongs to one thread.
 #pragma once
 
 #include <sys/types.h>
@@ -24,7 +27,18 @@
 namespace forkmill::supervisor {
 
 /// Why a child ended, as far as its parent can tell.
-enum class Cause : std::uint8_t { Unknown, Exit, Signal, Oom, HardTimeout, StartTimeout, Recycle, Drain, Killed, HostLost };
+enum class Cause : std::uint8_t {
+    Unknown,
+    Exit,
+    Signal,
+    Oom,
+    HardTimeout,
+    StartTimeout,
+    Recycle,
+    Drain,
+    Killed,
+    HostLost
+};
 
 std::string_view name_of(Cause cause);
 
@@ -33,41 +47,46 @@ inline constexpr std::size_t kStderrTail = 512;
 
 enum class Verb : std::uint8_t {
     // parent → router, uplink or broker thread
-    Born,       ///< A worker process was started: pool, slot, pid, generation.
-    Ready,      ///< It said Ready on its channel.
-    Died,       ///< It was reaped: cause, detail, the leases its scoreboard cells held, stderr tail.
-    Stopped,    ///< It was seen SIGSTOPped.
+    Born,     ///< A worker process was started: pool, slot, pid, generation.
+    Ready,    ///< It said Ready on its channel.
+    Died,     ///< It was reaped: cause, detail, the leases its scoreboard cells held, stderr tail.
+    Stopped,  ///< It was seen SIGSTOPped.
     Continued,  ///< It runs again.
-    Roster,     ///< End of the list of living workers told to a fresh router (detail = their number).
+    Roster,  ///< End of the list of living workers told to a fresh router (detail = their number).
     // parent → any child
-    Drain,      ///< Finish what is held, then exit 0 (detail = milliseconds, 0: no limit).
-    Stop,       ///< End now, orderly, bounded.
-    Reopen,     ///< Reopen logs.
+    Drain,   ///< Finish what is held, then exit 0 (detail = milliseconds, 0: no limit).
+    Stop,    ///< End now, orderly, bounded.
+    Reopen,  ///< Reopen logs.
     // child → parent
-    Up,         ///< The child is ready for work (a router: bound and serving).
-    Kill,       ///< Kill worker `slot` of `pool` with pid `pid` (it did not obey); cause says why.
-    Recycle,    ///< I, a worker, am about to leave on purpose: start my replacement (max_tasks_per_child, hard timeout, cancel(kill)).
-    Failed,     ///< I cannot start: text says why (initializer, module).
-    Spawn,      ///< To a fork server: start a worker; the packet carries its socket, channel and scoreboard fds.
+    Up,       ///< The child is ready for work (a router: bound and serving).
+    Kill,     ///< Kill worker `slot` of `pool` with pid `pid` (it did not obey); cause says why.
+    Recycle,  ///< I, a worker, am about to leave on purpose: start my replacement
+              ///< (max_tasks_per_child, hard timeout, cancel(kill)).
+    Failed,   ///< I cannot start: text says why (initializer, module).
+    Spawn,    ///< To a fork server: start a worker; the packet carries its socket, channel and
+              ///< scoreboard fds.
 };
 
 struct Notice {
     Verb verb{};
     Cause cause{};
-    std::uint16_t pool = 0;        ///< Index of the pool in the config (embedded: index of the Pool object).
+    std::uint16_t pool =
+        0;  ///< Index of the pool in the config (embedded: index of the Pool object).
     std::uint32_t slot = 0;
     std::int32_t pid = 0;
     std::uint32_t generation = 0;  ///< Of this slot's process, raised at each birth.
     std::int32_t detail = 0;       ///< Exit code, signal number, milliseconds: see the verb.
     std::uint32_t lease_count = 0;
-    std::array<std::uint64_t, kLeasesInNotice> leases{};  ///< Running at death; several only with threads > 1.
+    std::array<std::uint64_t, kLeasesInNotice>
+        leases{};  ///< Running at death; several only with threads > 1.
     std::uint16_t text_size = 0;
-    std::array<char, kStderrTail> text{};                 ///< Last stderr bytes or a reason; not terminated.
+    std::array<char, kStderrTail> text{};  ///< Last stderr bytes or a reason; not terminated.
 
     std::string_view text_view() const { return {text.data(), text_size}; }
     void set_text(std::string_view t) {
         text_size = static_cast<std::uint16_t>(t.size() < kStderrTail ? t.size() : kStderrTail);
-        for (std::size_t i = 0; i < text_size; ++i) text[i] = t[t.size() - text_size + i];  // The tail says more than the head.
+        for (std::size_t i = 0; i < text_size; ++i)
+            text[i] = t[t.size() - text_size + i];  // The tail says more than the head.
     }
 };
 static_assert(std::is_trivially_copyable_v<Notice>);
@@ -75,7 +94,8 @@ static_assert(std::is_trivially_copyable_v<Notice>);
 std::string_view name_of(Verb verb);
 
 inline constexpr std::size_t kFdsInPacket = 8;
-inline constexpr std::size_t kBacklogMax = 8192;  ///< Notices that wait for a slow reader; at the bound the channel counts as closed.
+inline constexpr std::size_t kBacklogMax =
+    8192;  ///< Notices that wait for a slow reader; at the bound the channel counts as closed.
 
 /// One packet as received: a Notice and the descriptors that came with it.
 struct Packet {
@@ -96,15 +116,18 @@ class Channel {
     static base::Result<std::array<Channel, 2>> pair();
 
     int fd() const { return fd_.get(); }
-    /// The other end is dead, or said what is no Notice. Packets received before are still handed out.
+    /// The other end is dead, or said what is no Notice. Packets received before are still handed
+    /// out.
     bool closed() const { return closed_; }
 
     /// Sends now or not at all. REQUIRES: fds.size() ≤ kFdsInPacket
     Sent send(const Notice& notice, std::span<const int> fds = {});
 
-    /// Sends, or keeps the notice (and duplicates of the descriptors) until flush(); false when closed or at kBacklogMax.
+    /// Sends, or keeps the notice (and duplicates of the descriptors) until flush(); false when
+    /// closed or at kBacklogMax.
     bool post(const Notice& notice, std::span<const int> fds = {});
-    /// Sends what post() kept, as far as it fits; false when closed. Call it when the fd is writable.
+    /// Sends what post() kept, as far as it fits; false when closed. Call it when the fd is
+    /// writable.
     bool flush();
     /// Something waits for flush(): poll for writing too.
     bool has_backlog() const { return !backlog_.empty(); }

@@ -14,8 +14,8 @@ namespace forkmill::supervisor {
 inline constexpr std::uint16_t kRelayPool = UINT16_MAX;  ///< `pool` of a relay, which has none.
 
 struct ChildEnv {
-    int channel_fd = -1;     ///< FORKMILL_CHANNEL_FD, inherited.
-    int scoreboard_fd = -1;  ///< FORKMILL_SCOREBOARD_FD, inherited; −1: none (a relay).
+    int channel_fd = -1;              ///< FORKMILL_CHANNEL_FD, inherited.
+    int scoreboard_fd = -1;           ///< FORKMILL_SCOREBOARD_FD, inherited; −1: none (a relay).
     std::uint16_t pool = kRelayPool;  ///< FORKMILL_POOL: index of the pool.
     std::uint32_t slot = 0;           ///< FORKMILL_SLOT, also its index in the scoreboard.
     std::uint32_t generation = 0;     ///< FORKMILL_GENERATION

@@ -9,8 +9,8 @@
 namespace forkmill::supervisor {
 
 /// Puts /dev/null in the place of every descriptor above 2 that could pin somebody (sockets, pipes,
-/// epoll, …) and is not in `keep`: the peer sees its end, and no number changes its meaning. Regular
-/// files, directories and devices stay. stdin becomes /dev/null. Returns what is open then.
+/// epoll, …) and is not in `keep`: the peer sees its end, and no number changes its meaning.
+/// Regular files, directories and devices stay. stdin becomes /dev/null. Returns what is open then.
 std::vector<int> detach_inherited_fds(const std::vector<int>& keep);
 
 }  // namespace forkmill::supervisor

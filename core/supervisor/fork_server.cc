@@ -108,7 +108,9 @@ ForkServer& ForkServer::operator=(ForkServer&& other) noexcept {
     return *this;
 }
 
-ForkServer::~ForkServer() { stop(); }
+ForkServer::~ForkServer() {
+    stop();
+}
 
 bool ForkServer::spawn(const SpawnOrder& wanted) {
     FORKMILL_CHECK(wanted.extra_fds.size() + 2 <= kFdsInPacket);
@@ -129,8 +131,11 @@ bool ForkServer::kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, Cause c
     return channel_.post(notice);
 }
 
-bool ForkServer::tell(
-    Verb verb, std::uint16_t pool, std::uint32_t slot, pid_t pid, std::int32_t detail) {
+bool ForkServer::tell(Verb verb,
+                      std::uint16_t pool,
+                      std::uint32_t slot,
+                      pid_t pid,
+                      std::int32_t detail) {
     Notice notice = order(verb, pool, slot, pid);
     notice.detail = detail;
     return channel_.post(notice);

@@ -8,7 +8,8 @@
 // end of the channel is closed or the program is dead; workers die with it; (3) it and its workers
 // keep the program's descriptors only where they pin nobody: regular files and devices stay, all
 // others (sockets, pipes, …) are replaced by /dev/null, so that no number changes its meaning.
-// Threading: start() while the process has one thread; a ForkServer belongs to one thread at a time.
+// Threading: start() while the process has one thread; a ForkServer belongs to one thread at a
+// time.
 #pragma once
 
 #include <sys/types.h>
@@ -52,8 +53,9 @@ struct SpawnOrder {
 class ForkServer {
   public:
     struct Options {
-        std::function<int(const Birth&)> worker;  ///< Life of a worker; its result is the exit code.
-        std::vector<int> keep_fds;                ///< Not replaced by /dev/null (invariant 3).
+        std::function<int(const Birth&)>
+            worker;                 ///< Life of a worker; its result is the exit code.
+        std::vector<int> keep_fds;  ///< Not replaced by /dev/null (invariant 3).
     };
 
     /// Forks it. Fails when the process has other threads, with their number in the text
@@ -78,7 +80,11 @@ class ForkServer {
     /// SIGKILL for the worker's process group. `cause` comes back in its Died.
     bool kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, Cause cause);
     /// Passes Drain or Stop on to a worker's channel.
-    bool tell(Verb verb, std::uint16_t pool, std::uint32_t slot, pid_t pid, std::int32_t detail = 0);
+    bool tell(Verb verb,
+              std::uint16_t pool,
+              std::uint32_t slot,
+              pid_t pid,
+              std::int32_t detail = 0);
 
     /// What it reports: Born, Ready, Failed, Recycle, Stopped, Continued, Died.
     std::optional<Notice> next();

@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "core/supervisor/fd_hygiene.h"
+#include "core/supervisor/last_will.h"
 #include "core/supervisor/reaper.h"
 #include "core/supervisor/spawn.h"
 
@@ -38,7 +39,10 @@ struct Worker {
 
 class ForkLoop {
   public:
-    ForkLoop(Channel program, OwnedFd program_pid, ForkServer::Options options, std::vector<int> inherited)
+    ForkLoop(Channel program,
+             OwnedFd program_pid,
+             ForkServer::Options options,
+             std::vector<int> inherited)
         : program_(std::move(program)),
           program_pid_(std::move(program_pid)),
           options_(std::move(options)),
@@ -57,7 +61,7 @@ class ForkLoop {
     void pass_on(const Notice& order);
     void read_worker(Worker& worker);
     void reap();
-    void bury(Worker& worker, const ChildEvent& death);
+    Notice death_of(Worker& worker, const ChildEvent& death);
     void end_all();
     void report(const Notice& notice) { program_.post(notice); }
     Worker* find(const Notice& order);
@@ -97,10 +101,11 @@ void ForkLoop::run() {
     end_all();
 }
 
-/// False when the program is gone: its end of the channel is closed, or it is dead while somebody it
-/// forked still holds that end.
+/// False when the program is gone: its end of the channel is closed, or it is dead while somebody
+/// it forked still holds that end.
 bool ForkLoop::wait() {
-    const auto program_events = static_cast<short>(program_.has_backlog() ? POLLIN | POLLOUT : POLLIN);
+    const auto program_events =
+        static_cast<short>(program_.has_backlog() ? POLLIN | POLLOUT : POLLIN);
     polled_.clear();
     polled_.push_back({program_pid_.get(), POLLIN, 0});
     polled_.push_back({program_.fd(), program_events, 0});
@@ -108,7 +113,8 @@ bool ForkLoop::wait() {
     std::vector<Worker*> order;
     for (auto& [pid, worker] : workers_) {
         if (worker.channel.closed()) continue;
-        const auto events = static_cast<short>(worker.channel.has_backlog() ? POLLIN | POLLOUT : POLLIN);
+        const auto events =
+            static_cast<short>(worker.channel.has_backlog() ? POLLIN | POLLOUT : POLLIN);
         polled_.push_back({worker.channel.fd(), events, 0});
         order.push_back(&worker);
     }
@@ -125,11 +131,18 @@ bool ForkLoop::wait() {
 void ForkLoop::take_orders() {
     while (std::optional<Packet> packet = program_.receive()) {
         switch (packet->notice.verb) {
-            case Verb::Spawn: spawn(std::move(*packet)); break;
-            case Verb::Kill: kill(packet->notice); break;
+            case Verb::Spawn:
+                spawn(std::move(*packet));
+                break;
+            case Verb::Kill:
+                kill(packet->notice);
+                break;
             case Verb::Drain:
-            case Verb::Stop: pass_on(packet->notice); break;
-            default: break;
+            case Verb::Stop:
+                pass_on(packet->notice);
+                break;
+            default:
+                break;
         }
     }
 }
@@ -172,10 +185,12 @@ void ForkLoop::spawn(Packet packet) {
     base::Result<Spawned> child = fork_child(keep, [&] {
         // ^C at the terminal is the program's to answer (P41).
         ::signal(SIGINT, SIG_IGN);
+        take_group_along();
         if (birth.cells != nullptr) birth.cells->pid = static_cast<std::uint32_t>(::getpid());
         const int code = options_.worker(birth);
         std::cout.flush();
         std::clog.flush();
+        end_group();
         return code;
     });
     if (!child) return refuse(order, child.failure());
@@ -229,12 +244,17 @@ void ForkLoop::read_worker(Worker& worker) {
     while (const std::optional<Packet> packet = worker.channel.receive()) {
         Notice notice = notice_of(packet->notice.verb, worker);
         switch (packet->notice.verb) {
-            case Verb::Up: notice.verb = Verb::Ready; break;
+            case Verb::Up:
+                notice.verb = Verb::Ready;
+                break;
             case Verb::Recycle:
                 if (worker.doom == Cause::Unknown) worker.doom = Cause::Recycle;
                 break;
-            case Verb::Failed: notice.set_text(packet->notice.text_view()); break;
-            default: continue;
+            case Verb::Failed:
+                notice.set_text(packet->notice.text_view());
+                break;
+            default:
+                continue;
         }
         report(notice);
     }
@@ -247,8 +267,9 @@ void ForkLoop::reap() {
         const auto found = workers_.find(event->pid);
         if (found == workers_.end()) continue;  // An orphan of a worker.
         if (event->is_death()) {
-            bury(found->second, *event);
+            const Notice notice = death_of(found->second, *event);
             workers_.erase(found);
+            report(notice);
         } else {
             const bool stopped = event->kind == ChildEvent::Kind::Stopped;
             report(notice_of(stopped ? Verb::Stopped : Verb::Continued, found->second));
@@ -256,7 +277,7 @@ void ForkLoop::reap() {
     }
 }
 
-void ForkLoop::bury(Worker& worker, const ChildEvent& death) {
+Notice ForkLoop::death_of(Worker& worker, const ChildEvent& death) {
     read_worker(worker);
     const bool signaled = death.kind == ChildEvent::Kind::Signaled;
     const bool ours = signaled && worker.killed_by_us && death.detail == SIGKILL;
@@ -271,7 +292,7 @@ void ForkLoop::bury(Worker& worker, const ChildEvent& death) {
         if (worker.doom == Cause::Unknown && leaving) worker.doom = Cause::Recycle;
     }
     notice.cause = cause_of(death, worker.doom, ours, oom);
-    report(notice);
+    return notice;
 }
 
 /// Kills and reaps all workers. One that cannot be killed is left to init: nobody waits for it.
@@ -313,7 +334,8 @@ void serve_forks(pid_t program, Channel channel, ForkServer::Options options) no
     std::vector<int> inherited = detach_inherited_fds(keep);
     std::erase(inherited, channel.fd());
     std::erase(inherited, program_pid.get());
-    ForkLoop loop{std::move(channel), std::move(program_pid), std::move(options), std::move(inherited)};
+    ForkLoop loop{
+        std::move(channel), std::move(program_pid), std::move(options), std::move(inherited)};
     loop.run();
     ::_exit(0);
 }

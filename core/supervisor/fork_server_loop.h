@@ -15,8 +15,6 @@ inline constexpr std::int32_t kSpawnHasScoreboard = 1;
 
 /// Life of the fork server, in the child that was just forked by `program` with all signals
 /// blocked. Leaves by _exit; an exception ends it too, rather than run into the program's code.
-[[noreturn]] void serve_forks(pid_t program,
-                              Channel channel,
-                              ForkServer::Options options) noexcept;
+[[noreturn]] void serve_forks(pid_t program, Channel channel, ForkServer::Options options) noexcept;
 
 }  // namespace forkmill::supervisor

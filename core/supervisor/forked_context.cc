@@ -11,7 +11,9 @@ namespace {
 
 std::atomic<std::uint32_t> forks{0};
 
-void count_fork() { forks.fetch_add(1, std::memory_order_relaxed); }
+void count_fork() {
+    forks.fetch_add(1, std::memory_order_relaxed);
+}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/base/log.h"
+#include "core/supervisor/fork_server.h"
 #include "core/supervisor/master_impl.h"
 
 namespace forkmill::supervisor {
@@ -11,7 +12,9 @@ namespace forkmill::supervisor {
 Master::Master(MasterSpec spec) : impl_(std::make_unique<Impl>(std::move(spec))) {}
 Master::~Master() = default;
 
-int Master::run() { return impl_->run(); }
+int Master::run() {
+    return impl_->run();
+}
 
 /// The master's whole life: wait, look at what happened, do what is due.
 int Master::Impl::run() {
@@ -36,6 +39,12 @@ base::Status Master::Impl::prepare() {
     if (!watcher) return watcher.failure();
     base::Result<SignalFd> signals = SignalFd::open();
     if (!signals) return signals.failure();
+    // Signals could end such a thread's process instead of coming to us. Libraries that start
+    // threads before main exist, so that is no reason to refuse all service.
+    if (const std::uint32_t threads = count_own_threads(); threads > 1)
+        base::log_line(base::LogLevel::Warning,
+                       "a master should have one thread; orders by signals may end it",
+                       {{"threads", threads}});
     watcher_.emplace(std::move(watcher).value());
     signals_.emplace(std::move(signals).value());
     oom_.emplace();

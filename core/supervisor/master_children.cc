@@ -81,7 +81,8 @@ void Master::Impl::launch_worker(std::uint16_t pool, std::uint32_t slot, base::T
     const Child& child = *owner.children[slot];
     owner.board.cells(slot).pid = static_cast<std::uint32_t>(child.process.pid);
     owner.slots.on_launched(slot, child.process.pid);
-    base::log_line(LogLevel::Info, "worker born", {{"worker", title(child)}, {"pid", child.process.pid}});
+    base::log_line(
+        LogLevel::Info, "worker born", {{"worker", title(child)}, {"pid", child.process.pid}});
     tell_relay(notice_of(Verb::Born, child));
 }
 
@@ -193,7 +194,8 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
 
 void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
     listen_to_the_last(*relay_, now);
-    const bool bad_config = !std::exchange(relay_up_, false) && death.kind == ChildEvent::Kind::Exited &&
+    const bool bad_config = !std::exchange(relay_up_, false) &&
+                            death.kind == ChildEvent::Kind::Exited &&
                             death.detail == kExitBadConfig;
     const base::Duration uptime = now - relay_->born;
     relay_slot_.step(SlotEvent::Died, now, spec_.relay.timeouts);

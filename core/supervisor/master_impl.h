@@ -31,7 +31,7 @@ class Master::Impl {
 
   private:
     enum class Phase : std::uint8_t {
-        Boot,           ///< The relay has not been up yet.
+        Boot,  ///< The relay has not been up yet.
         Running,
         Stopping,       ///< Workers drain; the relay serves them.
         StoppingRelay,  ///< The last worker is gone.

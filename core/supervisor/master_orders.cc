@@ -35,7 +35,8 @@ void Master::Impl::take_signals(base::Time now) {
 
 void Master::Impl::obey(Order order, base::Time now) {
     switch (order) {
-        case Order::Reap: return reap(now);
+        case Order::Reap:
+            return reap(now);
         case Order::Stop:
             if (stopping_by_ != Order::StopNow) stopping_by_ = order;
             return stop(spec_.shutdown_timeout, kExitOk, now);
@@ -46,13 +47,17 @@ void Master::Impl::obey(Order order, base::Time now) {
         case Order::StopNow:
             stopping_by_ = order;
             return stop_now(kExitOk, now);
-        case Order::Reopen: return reopen();
-        case Order::AddWorker: return resize(true, now);
-        case Order::RemoveWorker: return resize(false, now);
+        case Order::Reopen:
+            return reopen();
+        case Order::AddWorker:
+            return resize(true, now);
+        case Order::RemoveWorker:
+            return resize(false, now);
         case Order::Reload:
         case Order::Upgrade:
         case Order::DrainWorkers:
-            base::log_line(LogLevel::Warning, "this build does not serve that signal yet; nothing was changed");
+            base::log_line(LogLevel::Warning,
+                           "this build does not serve that signal yet; nothing was changed");
             return;
     }
 }
@@ -130,14 +135,17 @@ void Master::Impl::on_worker_notice(Child& child, const Notice& notice, base::Ti
             tell_relay(notice_of(Verb::Ready, child));
             break;
         }
-        case Verb::Recycle: slots.on_leaving(child.slot, now, actions_); break;
+        case Verb::Recycle:
+            slots.on_leaving(child.slot, now, actions_);
+            break;
         case Verb::Failed:
             child.reason = notice.text_view();
             base::log_line(LogLevel::Error,
                            "worker cannot start",
                            {{"worker", title(child)}, {"why", child.reason}});
             break;
-        default: break;
+        default:
+            break;
     }
     act(child.pool, now);
 }
@@ -180,7 +188,8 @@ void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Ti
     Child* child = find(pool, action.slot);
     if (child != nullptr && child->generation != action.generation) child = nullptr;
     switch (action.kind) {
-        case Kind::Launch: return launch_worker(pool, action.slot, now);
+        case Kind::Launch:
+            return launch_worker(pool, action.slot, now);
         case Kind::TellDrain:
             notice.verb = Verb::Drain;
             notice.detail = milliseconds_of(action.limit);
@@ -198,7 +207,9 @@ void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Ti
             if (child != nullptr) signal(*child, SIGKILL);
             return;
         case Kind::Alarm:
-            base::log_line(LogLevel::Error, "worker survives SIGKILL", {{"pool", pool_name}, {"slot", action.slot}});
+            base::log_line(LogLevel::Error,
+                           "worker survives SIGKILL",
+                           {{"pool", pool_name}, {"slot", action.slot}});
             return;
         case Kind::Waiting:
             base::log_line(LogLevel::Warning,
@@ -223,7 +234,8 @@ void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Ti
         case Kind::Broken:
             notice.verb = Verb::Failed;
             notice.set_text(pools_[pool].last_words);
-            base::log_line(LogLevel::Error, "pool broken", {{"pool", pool_name}, {"why", notice.text_view()}});
+            base::log_line(
+                LogLevel::Error, "pool broken", {{"pool", pool_name}, {"why", notice.text_view()}});
             tell_relay(notice);
             return;
         case Kind::Mended:
@@ -238,14 +250,19 @@ void Master::Impl::act_on_relay(SlotAct act) {
     notice.verb = Verb::Stop;
     switch (act) {
         // No TERM beside it: that would end a relay before it has sent what it still holds.
-        case SlotAct::SendTerm: return tell(*relay_, notice);
-        case SlotAct::SendAbort: return signal(*relay_, SIGABRT);
-        case SlotAct::SendKill: return signal(*relay_, SIGKILL);
+        case SlotAct::SendTerm:
+            return tell(*relay_, notice);
+        case SlotAct::SendAbort:
+            return signal(*relay_, SIGABRT);
+        case SlotAct::SendKill:
+            return signal(*relay_, SIGKILL);
         case SlotAct::Alarm:
-            base::log_line(LogLevel::Error, "relay survives SIGKILL", {{"relay", spec_.relay.name}});
+            base::log_line(
+                LogLevel::Error, "relay survives SIGKILL", {{"relay", spec_.relay.name}});
             return;
         case SlotAct::None:
-        case SlotAct::TellDrain: return;
+        case SlotAct::TellDrain:
+            return;
     }
 }
 

@@ -33,9 +33,14 @@ void PoolSlots::step(std::uint32_t slot,
         out.push_back({kind, slot, entry.generation, duration});
     };
     switch (act) {
-        case SlotAct::None: break;
-        case SlotAct::TellDrain: add(Kind::TellDrain, limit.value_or(timeouts_.drain)); break;
-        case SlotAct::SendTerm: add(Kind::Term); break;
+        case SlotAct::None:
+            break;
+        case SlotAct::TellDrain:
+            add(Kind::TellDrain, limit.value_or(timeouts_.drain));
+            break;
+        case SlotAct::SendTerm:
+            add(Kind::Term);
+            break;
         case SlotAct::SendAbort:
             entry.doom = Cause::StartTimeout;
             add(Kind::Abort);
@@ -59,7 +64,9 @@ void PoolSlots::on_tick(base::Time now, Actions& out) {
     fill(now, out);
 }
 
-void PoolSlots::on_launched(std::uint32_t slot, std::int32_t pid) { slots_[slot].pid = pid; }
+void PoolSlots::on_launched(std::uint32_t slot, std::int32_t pid) {
+    slots_[slot].pid = pid;
+}
 
 void PoolSlots::on_launch_failed(std::uint32_t slot, base::Time now, Actions& out) {
     // The system has no room for a process: not the worker's fault, and no use to hurry.
@@ -117,8 +124,7 @@ void PoolSlots::settle(std::uint32_t slot, const Ending& ending, base::Time now,
     entry.leaving = false;
     const auto before = policy_.breaker();
     const Verdict verdict = closed_ ? Verdict{} : policy_.on_death(slot, ending, workers_, now);
-    if (before != RespawnPolicy::Breaker::Open &&
-        policy_.breaker() == RespawnPolicy::Breaker::Open)
+    if (before != RespawnPolicy::Breaker::Open && policy_.breaker() == RespawnPolicy::Breaker::Open)
         out.push_back({Kind::BreakerOpened, slot});
     // The place of a leaving worker is its replacement's already.
     if (!held_place || verdict.kind == Verdict::Kind::Now) {
@@ -222,7 +228,8 @@ void PoolSlots::shrink(base::Time now, Actions& out) {
         }
     };
     if (closed_ || held <= workers_) return;
-    release([](SlotState state) { return state == SlotState::Failed || state == SlotState::Backoff; });
+    release(
+        [](SlotState state) { return state == SlotState::Failed || state == SlotState::Backoff; });
     release([](SlotState state) { return state == SlotState::Starting; });
     release([](SlotState state) { return state == SlotState::Ready; });
 }
@@ -237,19 +244,24 @@ std::uint32_t PoolSlots::places_held() const {
 }
 
 std::uint32_t PoolSlots::processes() const {
-    return static_cast<std::uint32_t>(std::count_if(slots_.begin(), slots_.end(), [](const Entry& e) {
-        return e.life.has_process() && e.life.state() != SlotState::Unkillable;
-    }));
+    return static_cast<std::uint32_t>(
+        std::count_if(slots_.begin(), slots_.end(), [](const Entry& e) {
+            return e.life.has_process() && e.life.state() != SlotState::Unkillable;
+        }));
 }
 
-std::uint32_t PoolSlots::processes_max() const { return workers_ + std::max(1U, workers_ / 10); }
+std::uint32_t PoolSlots::processes_max() const {
+    return workers_ + std::max(1U, workers_ / 10);
+}
 
 std::uint32_t PoolSlots::count(SlotState state) const {
     return static_cast<std::uint32_t>(std::count_if(
         slots_.begin(), slots_.end(), [&](const Entry& e) { return e.life.state() == state; }));
 }
 
-bool PoolSlots::empty() const { return processes() == 0; }
+bool PoolSlots::empty() const {
+    return processes() == 0;
+}
 
 base::Time PoolSlots::next_deadline(base::Time now) const {
     base::Time next = base::kNever;

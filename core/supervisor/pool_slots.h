@@ -21,7 +21,7 @@ namespace forkmill::supervisor {
 
 struct PoolRules {
     std::uint32_t workers = 1;
-    std::uint32_t capacity = 0;      ///< Slots; 0: slots_for(workers).
+    std::uint32_t capacity = 0;  ///< Slots; 0: slots_for(workers).
     SlotTimeouts timeouts;
     RespawnRule respawn;
     std::uint32_t broken_after = 3;  ///< Births in a row that failed, with none ready: pool broken.
@@ -29,7 +29,9 @@ struct PoolRules {
 };
 
 /// Room for `workers`, those that are being replaced, and some growth (TTIN).
-constexpr std::uint32_t slots_for(std::uint32_t workers) { return workers * 2 + 16; }
+constexpr std::uint32_t slots_for(std::uint32_t workers) {
+    return workers * 2 + 16;
+}
 
 struct PoolAction {
     enum class Kind : std::uint8_t {
@@ -43,7 +45,7 @@ struct PoolAction {
         Gone,           ///< To tell: it will not be started again (exit 77, 78).
         BreakerOpened,  ///< To tell: one probe at a time from now on.
         BreakerClosed,
-        Broken,         ///< To tell: no worker of this pool can start (P25).
+        Broken,  ///< To tell: no worker of this pool can start (P25).
         Mended,
     };
     Kind kind{};

@@ -75,7 +75,9 @@ std::optional<ChildEvent> next_child_event(const std::function<bool(pid_t)>& lea
     return std::nullopt;
 }
 
-void become_subreaper() { ::prctl(PR_SET_CHILD_SUBREAPER, 1); }
+void become_subreaper() {
+    ::prctl(PR_SET_CHILD_SUBREAPER, 1);
+}
 
 OomWatch::OomWatch() : seen_(oom_kills()) {}
 

@@ -100,8 +100,10 @@ bool RespawnPolicy::may_launch(std::uint32_t starting, std::uint32_t workers, ba
     refill_bucket(workers, now);
     if (bucket_ < 1) return false;
     switch (breaker_) {
-        case Breaker::Closed: return true;
-        case Breaker::Open: return starting == 0 && now >= launch_at_;
+        case Breaker::Closed:
+            return true;
+        case Breaker::Open:
+            return starting == 0 && now >= launch_at_;
         case Breaker::Refilling:
             if (now >= launch_at_) {
                 allowance_ = std::min(allowance_ * 2, rule_.refill_max);
@@ -121,12 +123,16 @@ void RespawnPolicy::on_launch() {
 base::Time RespawnPolicy::next_change(std::uint32_t starting, base::Time now) const {
     // One birth's worth of the bucket.
     const base::Time refilled =
-        bucket_ < 1 ? now + std::chrono::nanoseconds{std::chrono::seconds{1}} / rule_.births_per_second
-                    : base::Time{};
+        bucket_ < 1
+            ? now + std::chrono::nanoseconds{std::chrono::seconds{1}} / rule_.births_per_second
+            : base::Time{};
     switch (breaker_) {
-        case Breaker::Closed: return bucket_ < 1 ? refilled : base::kNever;
-        case Breaker::Open: return starting > 0 ? base::kNever : std::max(launch_at_, refilled);
-        case Breaker::Refilling: return std::max(launch_at_, refilled);
+        case Breaker::Closed:
+            return bucket_ < 1 ? refilled : base::kNever;
+        case Breaker::Open:
+            return starting > 0 ? base::kNever : std::max(launch_at_, refilled);
+        case Breaker::Refilling:
+            return std::max(launch_at_, refilled);
     }
     return base::kNever;
 }

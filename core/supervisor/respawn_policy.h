@@ -20,10 +20,11 @@ namespace forkmill::supervisor {
 struct RespawnRule {
     base::BackoffRule delay{.first = std::chrono::milliseconds{100},
                             .max = std::chrono::seconds{30}};
-    base::Duration min_uptime = std::chrono::seconds{10};  ///< A shorter life without one task is early.
-    base::Duration slow = std::chrono::seconds{1};         ///< Least wait after exit 75.
-    base::Duration window = std::chrono::seconds{60};      ///< In which early deaths are counted.
-    std::uint32_t breaker_least = 3;                       ///< It opens at max(this, workers) of them.
+    base::Duration min_uptime =
+        std::chrono::seconds{10};                   ///< A shorter life without one task is early.
+    base::Duration slow = std::chrono::seconds{1};  ///< Least wait after exit 75.
+    base::Duration window = std::chrono::seconds{60};  ///< In which early deaths are counted.
+    std::uint32_t breaker_least = 3;                   ///< It opens at max(this, workers) of them.
     base::Duration refill_step = std::chrono::milliseconds{500};  ///< 1, 2, 4 … births per step.
     std::uint32_t refill_max = 32;
     std::uint32_t births_per_second = 50;  ///< With a burst of max(this, workers).
@@ -36,13 +37,13 @@ inline constexpr int kExitBadConfig = 78;
 
 /// How a worker ended.
 struct Ending {
-    bool wanted = false;      ///< It left on purpose, or was told to, or was killed by order.
+    bool wanted = false;  ///< It left on purpose, or was told to, or was killed by order.
     bool was_ready = false;
-    bool in_task = false;     ///< A lease was running: the task did it.
-    bool current = true;      ///< Started under the config that is in force.
+    bool in_task = false;  ///< A lease was running: the task did it.
+    bool current = true;   ///< Started under the config that is in force.
     std::uint64_t tasks_done = 0;
     base::Duration uptime{};
-    int exit_code = -1;       ///< −1: by a signal.
+    int exit_code = -1;  ///< −1: by a signal.
 };
 
 struct Verdict {
@@ -61,7 +62,10 @@ class RespawnPolicy {
 
     RespawnPolicy(const RespawnRule& rule, std::uint32_t slots, std::uint64_t seed);
 
-    Verdict on_death(std::uint32_t slot, const Ending& ending, std::uint32_t workers, base::Time now);
+    Verdict on_death(std::uint32_t slot,
+                     const Ending& ending,
+                     std::uint32_t workers,
+                     base::Time now);
     void on_ready(std::uint32_t slot, base::Time now);
     /// Every worker that is wanted is ready: the trouble is over.
     void on_full();
@@ -75,7 +79,10 @@ class RespawnPolicy {
     Breaker breaker() const { return breaker_; }
 
   private:
-    Verdict on_early_death(std::uint32_t slot, const Ending& ending, std::uint32_t workers, base::Time now);
+    Verdict on_early_death(std::uint32_t slot,
+                           const Ending& ending,
+                           std::uint32_t workers,
+                           base::Time now);
     void refill_bucket(std::uint32_t workers, base::Time now);
 
     RespawnRule rule_;
@@ -83,11 +90,11 @@ class RespawnPolicy {
     base::Backoff probe_;
     std::deque<base::Time> early_;  ///< Early deaths in the window.
     Breaker breaker_ = Breaker::Closed;
-    base::Time launch_at_{};        ///< Open: of the next probe. Refilling: of the next step.
-    std::uint32_t allowance_ = 1;   ///< Births of this refill step,
-    std::uint32_t launched_ = 0;    ///< and how many of them were made.
-    bool proof_is_life_ = false;    ///< Workers died after Up: a probe must live, not just come up.
-    double bucket_ = -1;            ///< Births that may be made at once; −1: not used yet.
+    base::Time launch_at_{};       ///< Open: of the next probe. Refilling: of the next step.
+    std::uint32_t allowance_ = 1;  ///< Births of this refill step,
+    std::uint32_t launched_ = 0;   ///< and how many of them were made.
+    bool proof_is_life_ = false;   ///< Workers died after Up: a probe must live, not just come up.
+    double bucket_ = -1;           ///< Births that may be made at once; −1: not used yet.
     base::Time bucket_at_{};
 };
 
@@ -96,7 +103,7 @@ struct RelayRule {
                             .max = std::chrono::seconds{5}};
     base::Duration min_uptime = std::chrono::seconds{10};  ///< After a longer life: at once again.
     base::Duration window = std::chrono::seconds{60};
-    std::uint32_t deaths_max = 10;                         ///< In the window; then it gives up.
+    std::uint32_t deaths_max = 10;  ///< In the window; then it gives up.
 };
 
 /// The relay must run: it is started again at once, then with growing waits, until its deaths are

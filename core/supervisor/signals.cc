@@ -36,7 +36,9 @@ const SignalRow* find_row(Match matches) {
 
 }  // namespace
 
-std::span<const SignalRow> signal_table() { return kSignals; }
+std::span<const SignalRow> signal_table() {
+    return kSignals;
+}
 
 const SignalRow* find_signal(int signo) {
     return find_row([&](const SignalRow& row) { return row.signo == signo; });
@@ -60,7 +62,8 @@ base::Result<SignalFd> SignalFd::open() {
     if (::sigprocmask(SIG_SETMASK, &set, nullptr) != 0)
         return base::Failure{std::string{"cannot block signals: "} + std::strerror(errno), errno};
     OwnedFd fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    if (!fd) return base::Failure{std::string{"cannot open a signalfd: "} + std::strerror(errno), errno};
+    if (!fd)
+        return base::Failure{std::string{"cannot open a signalfd: "} + std::strerror(errno), errno};
     return SignalFd{std::move(fd)};
 }
 

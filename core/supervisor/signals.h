@@ -17,15 +17,15 @@
 namespace forkmill::supervisor {
 
 enum class Order : std::uint8_t {
-    Reap,           ///< Look after the children.
-    Stop,           ///< End, within shutdown_timeout.
-    StopNow,        ///< End: kill everything.
-    Quit,           ///< End when the running tasks have ended.
-    Reload,         ///< New config, new code.
-    Reopen,         ///< Log files anew.
-    Upgrade,        ///< New binary.
-    DrainWorkers,   ///< Workers to zero; the router goes on.
-    AddWorker,      ///< The first pool, by one.
+    Reap,          ///< Look after the children.
+    Stop,          ///< End, within shutdown_timeout.
+    StopNow,       ///< End: kill everything.
+    Quit,          ///< End when the running tasks have ended.
+    Reload,        ///< New config, new code.
+    Reopen,        ///< Log files anew.
+    Upgrade,       ///< New binary.
+    DrainWorkers,  ///< Workers to zero; the router goes on.
+    AddWorker,     ///< The first pool, by one.
     RemoveWorker,
 };
 
@@ -34,7 +34,7 @@ struct SignalRow {
     std::string_view name;  ///< "SIGHUP"
     std::string_view verb;  ///< Operator's word for it; empty: none.
     Order first;
-    Order again;            ///< When `first` is already being carried out.
+    Order again;  ///< When `first` is already being carried out.
 };
 
 /// All signals that a master knows; nginx's meanings.

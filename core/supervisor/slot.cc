@@ -41,31 +41,38 @@ constexpr Cell Emp{true, S::Empty};
 // is starting holds no task, so Drain ends it. Died counts in every state that has a process.
 // clang-format off
 constexpr std::array<std::array<Cell, kSlotEvents>, kSlotStates> kTable{{
-//                Launched Up   Leave Drain Stop Kill Paused Resumed Died Deadline Wait Forbid Retire
-/* Empty      */ {{ Sta,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___,     Wai, Fai,   ___ }},
-/* Starting   */ {{ ___,   Rdy, Lve,  Trm,  Trm, Kil, Sus,   ___,    Rpd, Abt,     ___, ___,   ___ }},
-/* Ready      */ {{ ___,   ___, Lve,  Drn,  Trm, Kil, Sus,   ___,    Rpd, ___,     ___, ___,   ___ }},
-/* Draining   */ {{ ___,   ___, ___,  Drn,  Trm, Kil, Sus,   ___,    Rpd, Trm,     ___, ___,   ___ }},
-/* Term       */ {{ ___,   ___, ___,  ___,  ___, Kil, ___,   ___,    Rpd, Kil,     ___, ___,   ___ }},
-/* Abort      */ {{ ___,   ___, ___,  ___,  ___, Kil, ___,   ___,    Rpd, Kil,     ___, ___,   ___ }},
-/* Kill       */ {{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    Rpd, Giv,     ___, ___,   ___ }},
-/* Suspended  */ {{ ___,   RdL, Lve,  DrL,  Kil, Kil, ___,   Res,    Rpd, Kil,     ___, ___,   ___ }},
-/* Unkillable */ {{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    Rpd, ___,     ___, ___,   ___ }},
-/* Reaped     */ {{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___,     Wai, Fai,   Emp }},
-/* Backoff    */ {{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, Emp,     ___, Fai,   Emp }},
-/* Failed     */ {{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___,     ___, ___,   Emp }},
+//             Launched Up   Leave Drain Stop Kill Paused Resumed Died Deadline Wait Forbid Retire
+/*Empty     */{{ Sta,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___,     Wai, Fai,   ___ }},
+/*Starting  */{{ ___,   Rdy, Lve,  Trm,  Trm, Kil, Sus,   ___,    Rpd, Abt,     ___, ___,   ___ }},
+/*Ready     */{{ ___,   ___, Lve,  Drn,  Trm, Kil, Sus,   ___,    Rpd, ___,     ___, ___,   ___ }},
+/*Draining  */{{ ___,   ___, ___,  Drn,  Trm, Kil, Sus,   ___,    Rpd, Trm,     ___, ___,   ___ }},
+/*Term      */{{ ___,   ___, ___,  ___,  ___, Kil, ___,   ___,    Rpd, Kil,     ___, ___,   ___ }},
+/*Abort     */{{ ___,   ___, ___,  ___,  ___, Kil, ___,   ___,    Rpd, Kil,     ___, ___,   ___ }},
+/*Kill      */{{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    Rpd, Giv,     ___, ___,   ___ }},
+/*Suspended */{{ ___,   RdL, Lve,  DrL,  Kil, Kil, ___,   Res,    Rpd, Kil,     ___, ___,   ___ }},
+/*Unkillable*/{{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    Rpd, ___,     ___, ___,   ___ }},
+/*Reaped    */{{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___,     Wai, Fai,   Emp }},
+/*Backoff   */{{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, Emp,     ___, Fai,   Emp }},
+/*Failed    */{{ ___,   ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___,     ___, ___,   Emp }},
 }};
 // clang-format on
 
 base::Duration limit_of(S state, const SlotTimeouts& timeouts) {
     switch (state) {
-        case S::Starting: return timeouts.start;
-        case S::Draining: return timeouts.drain;
-        case S::Term: return timeouts.term;
-        case S::Abort: return timeouts.dump;
-        case S::Kill: return timeouts.kill;
-        case S::Suspended: return timeouts.stop;
-        default: return base::Duration::max();
+        case S::Starting:
+            return timeouts.start;
+        case S::Draining:
+            return timeouts.drain;
+        case S::Term:
+            return timeouts.term;
+        case S::Abort:
+            return timeouts.dump;
+        case S::Kill:
+            return timeouts.kill;
+        case S::Suspended:
+            return timeouts.stop;
+        default:
+            return base::Duration::max();
     }
 }
 
@@ -76,9 +83,18 @@ base::Time after(base::Time now, base::Duration limit) {
 }  // namespace
 
 std::string_view name_of(SlotState state) {
-    constexpr std::array<std::string_view, kSlotStates> names{
-        "empty", "starting",  "ready",      "draining", "term",    "abort",
-        "kill",  "suspended", "unkillable", "reaped",   "backoff", "failed"};
+    constexpr std::array<std::string_view, kSlotStates> names{"empty",
+                                                              "starting",
+                                                              "ready",
+                                                              "draining",
+                                                              "term",
+                                                              "abort",
+                                                              "kill",
+                                                              "suspended",
+                                                              "unkillable",
+                                                              "reaped",
+                                                              "backoff",
+                                                              "failed"};
     return names[static_cast<std::size_t>(state)];
 }
 

@@ -27,7 +27,7 @@ struct SlotTimeouts {
 
 enum class SlotState : std::uint8_t {
     Empty,
-    Starting,    ///< Forked; has not said Up.
+    Starting,  ///< Forked; has not said Up.
     Ready,
     Draining,    ///< Finishes what it holds, then leaves.
     Term,        ///< Told to stop, TERM sent.
@@ -44,7 +44,7 @@ inline constexpr std::size_t kSlotStates = 12;
 enum class SlotEvent : std::uint8_t {
     Launched,
     Up,
-    Leave,     ///< It leaves on purpose.
+    Leave,  ///< It leaves on purpose.
     Drain,
     Stop,
     Kill,

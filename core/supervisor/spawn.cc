@@ -185,6 +185,8 @@ void kill_group(pid_t child) {
     ::kill(child, SIGKILL);
 }
 
-void send_signal(pid_t child, int signo) { ::kill(child, signo); }
+void send_signal(pid_t child, int signo) {
+    ::kill(child, signo);
+}
 
 }  // namespace forkmill::supervisor

@@ -3,9 +3,9 @@
 //
 // Invariants, for both: (1) the child has default signal dispositions, an empty mask and a process
 // group of its own; (2) it keeps the descriptors it is given, at their numbers, beside 0–2, and no
-// other; stdin is /dev/null; (3) it dies with its parent: PR_SET_PDEATHSIG, set and re-checked. That
-// binds it to the parent's *thread*, so the parent has one thread; (4) between fork and exec only
-// async-signal-safe calls are made. Threading: the process's only thread.
+// other; stdin is /dev/null; (3) it dies with its parent: PR_SET_PDEATHSIG, set and re-checked.
+// That binds it to the parent's *thread*, so the parent has one thread; (4) between fork and exec
+// only async-signal-safe calls are made. Threading: the process's only thread.
 #pragma once
 
 #include <sys/types.h>
@@ -23,7 +23,7 @@ struct Program {
     std::vector<std::string> argv;         ///< argv[0] is a path.
     std::vector<std::string> environment;  ///< The whole of it.
     std::vector<int> keep_fds;
-    int stderr_fd = -1;                    ///< Becomes 2; −1: the parent's.
+    int stderr_fd = -1;  ///< Becomes 2; −1: the parent's.
 };
 
 struct Spawned {
@@ -36,7 +36,8 @@ struct Spawned {
 base::Result<Spawned> spawn_program(const Program& program);
 
 /// Runs `body` in the child, which leaves by _exit with what it returns. `keep_fds` as above.
-base::Result<Spawned> fork_child(const std::vector<int>& keep_fds, const std::function<int()>& body);
+base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
+                                 const std::function<int()>& body);
 
 /// This process's environment with `additions`; a later NAME=value wins.
 std::vector<std::string> environment_with(const std::vector<std::string>& additions);

@@ -102,7 +102,8 @@ base::Result<std::uint64_t> StateDir::raise_incarnation() const {
             std::from_chars(text.data(), text.data() + text.size(), incarnation);
         // Starting again from 1 would let leases of earlier incarnations pass the fence.
         if (error != std::errc{} || end == text.data())
-            return base::Failure{name + " holds no number; cure: write one above any that was used"};
+            return base::Failure{name +
+                                 " holds no number; cure: write one above any that was used"};
     } else if (errno != ENOENT) {
         return refused("cannot read " + name);
     }

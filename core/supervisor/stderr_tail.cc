@@ -13,8 +13,8 @@ namespace forkmill::supervisor {
 
 namespace {
 
-/// stderr is shared with others, so it cannot be made non-blocking. A pipe that polls writable takes
-/// PIPE_BUF bytes at once.
+/// stderr is shared with others, so it cannot be made non-blocking. A pipe that polls writable
+/// takes PIPE_BUF bytes at once.
 bool can_write_stderr() {
     pollfd stderr_poll{STDERR_FILENO, POLLOUT, 0};
     return ::poll(&stderr_poll, 1, 0) == 1 && (stderr_poll.revents & POLLOUT) != 0;

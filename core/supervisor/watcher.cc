@@ -52,7 +52,8 @@ base::Result<Watcher> Watcher::open() {
 base::Status Watcher::watch(int fd, const Watched& name) const {
     epoll_event event = event_of(name, EPOLLIN);
     if (::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-        return base::Failure{std::string{"cannot watch a descriptor: "} + std::strerror(errno), errno};
+        return base::Failure{std::string{"cannot watch a descriptor: "} + std::strerror(errno),
+                             errno};
     return base::Done{};
 }
 
@@ -67,10 +68,8 @@ void Watcher::forget(int fd) const {
 
 void Watcher::wait(base::Time until, base::Time now, std::vector<Watched>& out) const {
     std::array<epoll_event, 256> events;
-    const int count = ::epoll_wait(fd_.get(),
-                                   events.data(),
-                                   static_cast<int>(events.size()),
-                                   milliseconds_until(until, now));
+    const int count = ::epoll_wait(
+        fd_.get(), events.data(), static_cast<int>(events.size()), milliseconds_until(until, now));
     out.clear();
     for (int i = 0; i < count; ++i) out.push_back(name_of(events[static_cast<std::size_t>(i)]));
 }

@@ -23,7 +23,9 @@ struct Watched {
     std::uint32_t generation = 0;  ///< and of this too: see same_generation().
     bool writable = false;         ///< As reported; otherwise readable or ended.
 
-    bool same_generation(std::uint32_t other) const { return ((generation ^ other) & 0xfffff) == 0; }
+    bool same_generation(std::uint32_t other) const {
+        return ((generation ^ other) & 0xfffff) == 0;
+    }
 };
 
 class Watcher {

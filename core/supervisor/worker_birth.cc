@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "core/supervisor/last_will.h"
+
 namespace forkmill::supervisor {
 
 namespace {
@@ -90,6 +92,7 @@ std::optional<WorkerBirth> take_birth_from_environment() {
     if (std::getenv(kRoleVariable) == nullptr) return std::nullopt;
     WorkerBirth birth;
     birth.role = take(kRoleVariable);
+    if (birth.role == "worker") take_group_along();
     const auto fd_of = [](std::string_view text) {
         return text.empty() ? -1 : next_number<int>(text);
     };

@@ -44,7 +44,8 @@ struct WorkerBirth {
 /// "NAME=value" texts for the child's environment, channel and scoreboard fds included when they
 /// are set.
 std::vector<std::string> to_environment(const WorkerBirth& birth);
-/// Reads the variables and removes them; nullopt when no master started this process.
+/// Reads the variables and removes them; nullopt when no master started this process. A worker also
+/// makes its last will (last_will.h).
 std::optional<WorkerBirth> take_birth_from_environment();
 
 }  // namespace forkmill::supervisor

@@ -25,7 +25,9 @@ Notice numbered(std::uint32_t number) {
     return notice;
 }
 
-std::array<Channel, 2> channel() { return std::move(Channel::pair()).value(); }
+std::array<Channel, 2> channel() {
+    return std::move(Channel::pair()).value();
+}
 
 TEST(Channel, NoticesArriveWholeAndInOrder) {
     auto [a, b] = channel();
@@ -127,7 +129,8 @@ TEST(Channel, WhatIsNoNoticeClosesTheChannel) {
         const OwnedFd stranger{fds[0]};
         Channel channel{OwnedFd{fds[1]}};
         const std::string bytes(size, '\x7f');
-        ASSERT_EQ(::send(stranger.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(size));
+        ASSERT_EQ(::send(stranger.get(), bytes.data(), bytes.size(), 0),
+                  static_cast<ssize_t>(size));
         EXPECT_FALSE(channel.receive());
         EXPECT_TRUE(channel.closed());
     }
@@ -139,7 +142,8 @@ TEST(Channel, CountsOfAHostileNoticeAreCut) {
     const OwnedFd stranger{fds[0]};
     Channel channel{OwnedFd{fds[1]}};
     const std::string bytes(sizeof(Notice), '\xff');
-    ASSERT_EQ(::send(stranger.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+    ASSERT_EQ(::send(stranger.get(), bytes.data(), bytes.size(), 0),
+              static_cast<ssize_t>(bytes.size()));
     const std::optional<Packet> packet = channel.receive();
     ASSERT_TRUE(packet);
     EXPECT_EQ(packet->notice.lease_count, kLeasesInNotice);

@@ -38,12 +38,14 @@ int serve(const Birth& birth) {
     up.verb = Verb::Up;
     channel.send(up);
     while (!channel.closed()) {
-        std::array<pollfd, 2> polled{pollfd{channel.fd(), POLLIN, 0}, pollfd{birth.socket_fd, POLLIN, 0}};
+        std::array<pollfd, 2> polled{pollfd{channel.fd(), POLLIN, 0},
+                                     pollfd{birth.socket_fd, POLLIN, 0}};
         ::poll(polled.data(), polled.size(), -1);
         while (const std::optional<Packet> packet = channel.receive())
             if (packet->notice.verb == Verb::Drain) return 0;
         char byte = 0;
-        if (polled[1].revents != 0 && ::recv(birth.socket_fd, &byte, 1, MSG_DONTWAIT) == 0) return 7;
+        if (polled[1].revents != 0 && ::recv(birth.socket_fd, &byte, 1, MSG_DONTWAIT) == 0)
+            return 7;
     }
     return 8;
 }
@@ -74,9 +76,17 @@ class ForkServerTest : public testing::Test {
     }
 
     /// Orders a worker and keeps our end of its socket.
-    void spawn(std::uint32_t slot, std::uint32_t generation = 1, int board = -1, std::span<const int> extra = {}) {
+    void spawn(std::uint32_t slot,
+               std::uint32_t generation = 1,
+               int board = -1,
+               std::span<const int> extra = {}) {
         Ends ends = socket_pair();
-        ASSERT_TRUE(server_->spawn({.pool = 3, .slot = slot, .generation = generation, .socket_fd = ends.theirs.get(), .scoreboard_fd = board, .extra_fds = extra}));
+        ASSERT_TRUE(server_->spawn({.pool = 3,
+                                    .slot = slot,
+                                    .generation = generation,
+                                    .socket_fd = ends.theirs.get(),
+                                    .scoreboard_fd = board,
+                                    .extra_fds = extra}));
         sockets_[slot] = std::move(ends.ours);
     }
 
@@ -84,14 +94,14 @@ class ForkServerTest : public testing::Test {
     Notice wait_for(Verb verb) {
         Notice found;
         found.verb = Verb::Spawn;
-        EXPECT_TRUE(wait_until([&] {
-            while (std::optional<Notice> notice = server_->next()) {
-                if (notice->verb != verb) continue;
-                found = *notice;
-                return true;
-            }
-            return false;
-        })) << "no " << name_of(verb);
+        const auto end = std::chrono::steady_clock::now() + test::stretched(10s);
+        while (std::chrono::steady_clock::now() < end && !server_->dead()) {
+            while (const std::optional<Notice> notice = server_->next())
+                if (notice->verb == verb) return *notice;
+            pollfd polled{server_->fd(), POLLIN, 0};
+            ::poll(&polled, 1, 100);
+        }
+        ADD_FAILURE() << "no " << name_of(verb);
         return found;
     }
 
@@ -143,7 +153,7 @@ TEST_F(ForkServerTest, AnotherWorkersNumbersAreNotKilled) {
     start();
     spawn(0);
     const pid_t pid = wait_for(Verb::Ready).pid;
-    server_->kill(3, 1, pid, Cause::Killed);       // Another slot.
+    server_->kill(3, 1, pid, Cause::Killed);         // Another slot.
     server_->kill(3, 0, ::getpid(), Cause::Killed);  // No worker.
     server_->tell(Verb::Drain, 3, 0, pid);
     const Notice death = wait_for(Verb::Died);
@@ -216,7 +226,8 @@ TEST_F(ForkServerTest, ManyBirthsAndDeathsLeaveNoZombieAndFlatDescriptors) {
         ASSERT_EQ(death.cause, Cause::Exit);
         ASSERT_EQ(death.generation, static_cast<std::uint32_t>(i));
     }
-    const std::chrono::duration<double, std::milli> each = (std::chrono::steady_clock::now() - began) / births;
+    const std::chrono::duration<double, std::milli> each =
+        (std::chrono::steady_clock::now() - began) / births;
     RecordProperty("ms_per_birth_and_death", std::to_string(each.count()));
     EXPECT_EQ(test::open_files(server_->pid()).size(), before);
     EXPECT_EQ(test::descendants_of(server_->pid()).size(), 0U);
@@ -279,13 +290,33 @@ TEST_F(ForkServerTest, ItsDeathIsSeenAndTakesItsWorkersAlong) {
     spawn(0);
     const pid_t worker = wait_for(Verb::Ready).pid;
     ::kill(server_->pid(), SIGKILL);
-    EXPECT_TRUE(wait_until([&] {
-        while (server_->next()) {
-        }
-        return server_->dead();
-    }, 1s));
+    EXPECT_TRUE(wait_until(
+        [&] {
+            while (server_->next()) {
+            }
+            return server_->dead();
+        },
+        1s));
     EXPECT_FALSE(server_->spawn({.socket_fd = STDERR_FILENO, .extra_fds = {}}));
     EXPECT_TRUE(wait_until([&] { return !test::process_alive(worker); }, 1s));
+}
+
+TEST_F(ForkServerTest, GrandchildrenDieWhenTheForkServerIsKilled) {
+    base::Result<Scoreboard> board = Scoreboard::create(1);
+    ASSERT_TRUE(board.ok());
+    start([](const Birth& birth) {
+        const pid_t child = ::fork();
+        if (child == 0)
+            for (;;) ::pause();
+        birth.cells->io_tick_ns = child;
+        return serve(birth);
+    });
+    spawn(0, 1, board.value().fd());
+    wait_for(Verb::Ready);
+    const auto grandchild = static_cast<pid_t>(board.value().cells(0).io_tick_ns.load());
+    ASSERT_TRUE(test::process_alive(grandchild));
+    ::kill(server_->pid(), SIGKILL);
+    EXPECT_TRUE(wait_until([&] { return !test::process_alive(grandchild); }, 1s));
 }
 
 TEST_F(ForkServerTest, KillOfTheProgramLeavesNothingWithinASecondEvenIfAForkOfItLives) {
@@ -295,6 +326,7 @@ TEST_F(ForkServerTest, KillOfTheProgramLeavesNothingWithinASecondEvenIfAForkOfIt
     ASSERT_GE(program, 0);
     if (program == 0) {
         start();
+        if (!server_) ::_exit(1);
         for (std::uint32_t slot = 0; slot < 4; ++slot) spawn(slot);
         for (std::uint32_t slot = 0; slot < 4; ++slot) wait_for(Verb::Ready);
         const pid_t fork_of_program = ::fork();  // Holds the program's end of the channel open.
@@ -309,7 +341,8 @@ TEST_F(ForkServerTest, KillOfTheProgramLeavesNothingWithinASecondEvenIfAForkOfIt
     std::erase(family, fork_of_program);
     ASSERT_EQ(family.size(), 5U);
     ::kill(program, SIGKILL);
-    EXPECT_TRUE(wait_until([&] { return std::none_of(family.begin(), family.end(), test::process_alive); }, 1s));
+    EXPECT_TRUE(wait_until(
+        [&] { return std::none_of(family.begin(), family.end(), test::process_alive); }, 1s));
     ::kill(fork_of_program, SIGKILL);
     ::waitpid(program, nullptr, 0);
 }
@@ -334,7 +367,8 @@ TEST_F(ForkServerTest, StartBesideThreadsIsRefusedWithTheirNumber) {
     second.join();
     ASSERT_FALSE(server.ok());
     EXPECT_NE(server.failure().text.find("3 threads"), std::string::npos) << server.failure().text;
-    EXPECT_TRUE(wait_until([] { return count_own_threads() == 1; })) << "joined threads leave /proc late";
+    EXPECT_TRUE(wait_until([] { return count_own_threads() == 1; }))
+        << "joined threads leave /proc late";
     start();
 }
 

@@ -59,7 +59,8 @@ class MasterTest : public testing::Test {
     CommandBuilder role(const std::string& name, std::vector<int> inherit = {}) const {
         const std::string out = out_;
         return [name, out, inherit](const ChildEnv& child) -> base::Result<Command> {
-            Command command{{std::filesystem::read_symlink("/proc/self/exe")}, to_environment(child), inherit};
+            Command command{
+                {std::filesystem::read_symlink("/proc/self/exe")}, to_environment(child), inherit};
             command.environment.push_back(std::string{kTestRole} + "=" + name);
             command.environment.push_back(std::string{kTestOut} + "=" + out);
             return command;
@@ -100,13 +101,16 @@ class MasterTest : public testing::Test {
         return out;
     }
     std::size_t count(const std::string& verb) const { return lines(verb).size(); }
-    bool wait_for(const std::string& verb, std::size_t at_least, std::chrono::milliseconds limit = 10s) const {
+    bool wait_for(const std::string& verb,
+                  std::size_t at_least,
+                  std::chrono::milliseconds limit = 10s) const {
         return wait_until([&] { return count(verb) >= at_least; }, limit);
     }
     pid_t relay_pid() const { return lines("relay").back().pid(); }
 
     void order(const std::string& verb, const Line& worker) const {
-        std::ofstream{out_ + ".orders"} << verb << " " << worker.value("slot") << " " << worker.pid() << "\n";
+        std::ofstream{out_ + ".orders"} << verb << " " << worker.value("slot") << " "
+                                        << worker.pid() << "\n";
         ::kill(relay_pid(), SIGUSR1);
     }
 
@@ -114,7 +118,8 @@ class MasterTest : public testing::Test {
     int wait_exit(std::chrono::milliseconds limit = 10s) {
         int status = 0;
         pid_t ended = 0;
-        EXPECT_TRUE(wait_until([&] { return (ended = ::waitpid(master_, &status, WNOHANG)) != 0; }, limit))
+        EXPECT_TRUE(
+            wait_until([&] { return (ended = ::waitpid(master_, &status, WNOHANG)) != 0; }, limit))
             << log();
         if (ended != master_) return -1;
         master_ = 0;
@@ -202,8 +207,9 @@ TEST_F(MasterTest, ADeathCarriesLeasesCauseAndLastWords) {
     EXPECT_EQ(death.value("leases"), "[77,78]");
     EXPECT_NE(death.value("text").find("first line|about to die"), std::string::npos);
     const std::string prefix = "[default/0 " + death.value("pid") + "] ";
-    EXPECT_NE(test::read_text(dir_ / "stderr").find(prefix + "first line\n" + prefix + "about to die\n"),
-              std::string::npos);
+    EXPECT_NE(
+        test::read_text(dir_ / "stderr").find(prefix + "first line\n" + prefix + "about to die\n"),
+        std::string::npos);
 }
 
 TEST_F(MasterTest, StopAndContinueAreSeen) {
@@ -241,6 +247,15 @@ TEST_F(MasterTest, GrandchildrenDieWithTheirWorker) {
     EXPECT_EQ(wait_exit(), 0);
 }
 
+TEST_F(MasterTest, GrandchildrenDieWhenTheMasterIsKilled) {
+    start(spec("parent", 1));
+    ASSERT_TRUE(wait_for("grandchild", 1)) << log();
+    ASSERT_TRUE(wait_for("ready", 1)) << log();
+    const pid_t grandchild = lines("grandchild")[0].pid();
+    ::kill(master_, SIGKILL);
+    EXPECT_TRUE(wait_until([&] { return !test::process_alive(grandchild); }, 1s));
+}
+
 TEST_F(MasterTest, AChildGetsItsDescriptorsAndSignalsAndNothingElse) {
     // Not close-on-exec: the master must see to it.
     const OwnedFd unrelated{::dup(STDERR_FILENO)};
@@ -252,7 +267,12 @@ TEST_F(MasterTest, AChildGetsItsDescriptorsAndSignalsAndNothingElse) {
     ::signal(SIGHUP, SIG_DFL);
     ASSERT_TRUE(wait_for("fds", 1)) << log();
     const Line line = lines("fds")[0];
-    std::set<std::string> expected{"0", "1", "2", std::to_string(given.get()), line.value("channel"), line.value("scoreboard")};
+    std::set<std::string> expected{"0",
+                                   "1",
+                                   "2",
+                                   std::to_string(given.get()),
+                                   line.value("channel"),
+                                   line.value("scoreboard")};
     std::istringstream words{line.whole.substr(0, line.whole.find(" channel="))};
     std::set<std::string> seen;
     for (std::string word; words >> word;)
@@ -419,7 +439,8 @@ TEST_F(MasterTest, TtinAndTtouResizeTheFirstPool) {
     ASSERT_TRUE(wait_for("died", 1)) << log();
     EXPECT_EQ(lines("died")[0].value("cause"), "drain");
     ::kill(master_, SIGTTOU);
-    ASSERT_TRUE(wait_until([&] { return log().find("at its bound") != std::string::npos; })) << log();
+    ASSERT_TRUE(wait_until([&] { return log().find("at its bound") != std::string::npos; }))
+        << log();
 }
 
 TEST_F(MasterTest, Usr1ReopensLogsEverywhere) {

@@ -68,7 +68,9 @@ class FakePool {
 
     void up(std::uint32_t slot) { slots.on_up(slot, now, actions); }
     void die(std::uint32_t slot, Ending ending = {}) { slots.on_died(slot, ending, now, actions); }
-    int count(Kind kind) const { return static_cast<int>(std::count(seen.begin(), seen.end(), kind)); }
+    int count(Kind kind) const {
+        return static_cast<int>(std::count(seen.begin(), seen.end(), kind));
+    }
 
     PoolSlots slots;
     PoolSlots::Actions actions;
@@ -165,7 +167,8 @@ TEST(PoolSlots, ALeavingWorkersReplacementStartsBeforeItIsGone) {
 
 TEST(PoolSlots, AtMostATenthMoreThanWantedLiveWhileRecycling) {
     FakePool pool = ready_pool(20);
-    for (std::uint32_t slot = 0; slot < 10; ++slot) pool.slots.on_leaving(slot, pool.now, pool.actions);
+    for (std::uint32_t slot = 0; slot < 10; ++slot)
+        pool.slots.on_leaving(slot, pool.now, pool.actions);
     pool.run(0s);
     EXPECT_EQ(pool.births, 22);
     for (std::uint32_t slot = 0; slot < 10; ++slot) pool.die(slot, {.exit_code = 0});

@@ -56,8 +56,7 @@ TEST(RespawnPolicy, WantedEndsAreFree) {
     RespawnPolicy policy{{}, 1, 7};
     Ending ending = failed_start();
     ending.wanted = true;
-    for (int i = 0; i < 100; ++i)
-        EXPECT_EQ(policy.on_death(0, ending, 1, kStart).kind, Kind::Now);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(policy.on_death(0, ending, 1, kStart).kind, Kind::Now);
     EXPECT_EQ(policy.breaker(), Breaker::Closed);
 }
 
@@ -66,8 +65,7 @@ TEST(RespawnPolicy, ADeathInATaskIsTheTasksAndDoesNotStarveThePool) {
     Ending ending;
     ending.was_ready = true;
     ending.in_task = true;
-    for (int i = 0; i < 100; ++i)
-        EXPECT_EQ(policy.on_death(0, ending, 1, kStart).kind, Kind::Now);
+    for (int i = 0; i < 100; ++i) EXPECT_EQ(policy.on_death(0, ending, 1, kStart).kind, Kind::Now);
     EXPECT_EQ(policy.breaker(), Breaker::Closed);
 }
 
@@ -165,7 +163,8 @@ TEST(RespawnPolicy, WhenWorkersDiedAfterReadyAProbeMustLiveNotJustComeUp) {
     RespawnPolicy policy{{}, 3, 7};
     Ending early;
     early.was_ready = true;
-    for (int i = 0; i < 6; ++i) policy.on_death(static_cast<std::uint32_t>(i % 3), early, 3, kStart);
+    for (int i = 0; i < 6; ++i)
+        policy.on_death(static_cast<std::uint32_t>(i % 3), early, 3, kStart);
     ASSERT_EQ(policy.breaker(), Breaker::Open);
     const base::Time probe = policy.next_change(0, kStart);
     ASSERT_TRUE(policy.may_launch(0, 3, probe));

@@ -15,6 +15,7 @@
 
 #include "core/supervisor/channel.h"
 #include "core/supervisor/child_env.h"
+#include "core/supervisor/last_will.h"
 #include "core/supervisor/scoreboard.h"
 
 namespace forkmill::supervisor {
@@ -133,11 +134,14 @@ int poison(Self& self) {
 
 /// Starts a process that would live for ever, tells its pid, and goes on as a worker.
 int parent(Self& self) {
+    take_group_along();
     const pid_t child = ::fork();
     if (child == 0)
         for (;;) ::pause();
     write_line("grandchild pid=" + std::to_string(child));
-    return worker(self);
+    const int code = worker(self);
+    end_group();
+    return code;
 }
 
 /// Which descriptors it was given, as a line.

@@ -3,8 +3,8 @@
 //
 // relay: says Up, writes every notice as a line to the file FORKMILL_TEST_OUT, obeys Stop; orders
 // what the file FORKMILL_TEST_OUT.orders says ("kill SLOT PID"), looked at on SIGUSR1.
-// worker: says Up, obeys Drain and Stop, ends with its channel. crash, bad-config, silent, stubborn,
-// poison, parent: see roles.cc. Threading: one thread each.
+// worker: says Up, obeys Drain and Stop, ends with its channel. crash, bad-config, silent,
+// stubborn, poison, parent: see roles.cc. Threading: one thread each.
 #pragma once
 
 #include <string>

@@ -13,7 +13,12 @@ using S = SlotState;
 using E = SlotEvent;
 using A = SlotAct;
 
-const SlotTimeouts kTimeouts{.start = 30s, .dump = 2s, .drain = 60s, .term = 5s, .kill = 6s, .stop = 10s};
+const SlotTimeouts kTimeouts{.start = 30s,
+                             .dump = 2s,
+                             .drain = 60s,
+                             .term = 5s,
+                             .kill = 6s,
+                             .stop = 10s};
 
 struct Driver {
     Slot slot;
@@ -160,7 +165,8 @@ TEST(Slot, NothingRevivesWhatIsKilledOrDead) {
         Driver d;
         d.then(E::Launched).then(last);
         const S state = d.slot.state();
-        for (const E event : {E::Up, E::Leave, E::Drain, E::Stop, E::Paused, E::Resumed, E::Launched}) {
+        for (const E event :
+             {E::Up, E::Leave, E::Drain, E::Stop, E::Paused, E::Resumed, E::Launched}) {
             EXPECT_EQ(d.go(event), A::None);
             EXPECT_EQ(d.slot.state(), state);
         }
