@@ -142,7 +142,7 @@ bool WorkerCore::take_back(Job& job) {
 
 void WorkerCore::cancel(const wire::CancelLease& cancel, base::Time now) {
     Job* job = jobs_.find(cancel.lease);
-    if (job == nullptr || job->adopting || job->state == JobState::Abandoned) return;
+    if (job == nullptr || job->state == JobState::Abandoned) return;
     if (take_back(*job)) {
         wire::ErrorInfo info;
         info.code = wire::Code::TaskCancelled;
@@ -162,7 +162,7 @@ void WorkerCore::cancel(const wire::CancelLease& cancel, base::Time now) {
 void WorkerCore::disown(std::uint64_t lease) {
     results_.drop(lease);
     Job* job = jobs_.find(lease);
-    if (job != nullptr && !job->adopting) drop(*job);
+    if (job != nullptr) drop(*job);
 }
 
 void WorkerCore::drop(Job& job) {

@@ -29,7 +29,7 @@ void JobTable::free(Job& job) {
 
 Job* JobTable::find(std::uint64_t lease) {
     for (Job& job : slots_) {
-        if (job.state != JobState::Free && job.lease == lease) return &job;
+        if (job.state != JobState::Free && !job.adopting && job.lease == lease) return &job;
     }
     return nullptr;
 }

@@ -22,7 +22,8 @@ class JobTable {
     void free(Job& job);
     std::size_t live() const { return live_; }
 
-    /// The live job under `lease`, or null. Linear: only rare verbs name a lease.
+    /// The live job under `lease` of this incarnation, or null: a job that waits for adoption bears
+    /// an old number. Linear: only rare verbs name a lease.
     Job* find(std::uint64_t lease);
     /// Calls `act` on every live job.
     template <class Act>

@@ -3,6 +3,7 @@
 
 #include <dlfcn.h>
 #include <signal.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include <array>
@@ -52,19 +53,21 @@ void prepare(std::array<char, 512>& into, const std::string& path, const char* w
 /// While it lives, a module that exits or hangs ends the process with a sentence.
 class LoadGuard {
   public:
-    explicit LoadGuard(const std::string& path) {
+    LoadGuard(const std::string& path, std::chrono::milliseconds limit) {
         static const bool registered = std::atexit(&on_exit) == 0;
         static_cast<void>(registered);
-        prepare(loading.stuck, path, "did not finish loading within 10 s");
+        prepare(loading.stuck,
+                path,
+                ("did not finish loading within " + std::to_string(limit.count()) + " ms").c_str());
         prepare(loading.left, path, "called exit() while it was loaded");
         loading.active = true;
         struct sigaction action {};
         action.sa_handler = &on_alarm;
         ::sigaction(SIGALRM, &action, &before_);
-        ::alarm(static_cast<unsigned>(kLoadLimit.count()));
+        set_timer(limit);
     }
     ~LoadGuard() {
-        ::alarm(0);
+        set_timer(std::chrono::milliseconds{0});
         ::sigaction(SIGALRM, &before_, nullptr);
         loading.active = false;
     }
@@ -72,6 +75,13 @@ class LoadGuard {
     LoadGuard& operator=(const LoadGuard&) = delete;
 
   private:
+    static void set_timer(std::chrono::milliseconds limit) {
+        itimerval timer{};
+        timer.it_value.tv_sec = limit.count() / 1000;
+        timer.it_value.tv_usec = limit.count() % 1000 * 1000;
+        ::setitimer(ITIMER_REAL, &timer, nullptr);
+    }
+
     struct sigaction before_ {};
 };
 
@@ -79,11 +89,13 @@ base::Failure refuse(const std::string& path, const std::string& why) {
     return base::Failure{"task module " + path + ": " + why};
 }
 
-base::Status load_one(const std::string& path, Registry& registry) {
+base::Status load_one(const std::string& path,
+                      Registry& registry,
+                      std::chrono::milliseconds limit) {
     if (base::Status fits = check_module_file(path); !fits) return fits;
     Tasks tasks;
     {
-        const LoadGuard guard{path};
+        const LoadGuard guard{path, limit};
         void* library = ::dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
         if (library == nullptr) return refuse(path, ::dlerror());
         const auto* entry =
@@ -106,12 +118,13 @@ base::Status load_one(const std::string& path, Registry& registry) {
 
 base::Status load_modules(const std::vector<std::string>& names,
                           std::vector<std::string> directories,
-                          Registry& registry) {
+                          Registry& registry,
+                          std::chrono::milliseconds limit) {
     directories.push_back(builtin_module_directory());
     for (const std::string& name : names) {
         base::Result<std::string> path = find_module_file(name, directories);
         if (!path) return path.failure();
-        if (base::Status loaded = load_one(path.value(), registry); !loaded) return loaded;
+        if (base::Status loaded = load_one(path.value(), registry, limit); !loaded) return loaded;
         base::log_line(base::LogLevel::Info, "module loaded", {{"path", path.value()}});
     }
     return base::Done{};

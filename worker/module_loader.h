@@ -17,11 +17,12 @@
 
 namespace forkmill::worker {
 
-inline constexpr std::chrono::seconds kLoadLimit{10};
+inline constexpr std::chrono::milliseconds kLoadLimit{10'000};
 
 /// Loads each module and binds its tasks. The first that cannot be used is the failure.
 base::Status load_modules(const std::vector<std::string>& names,
                           std::vector<std::string> directories,
-                          Registry& registry);
+                          Registry& registry,
+                          std::chrono::milliseconds limit = kLoadLimit);
 
 }  // namespace forkmill::worker

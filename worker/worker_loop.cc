@@ -13,6 +13,7 @@ namespace {
 constexpr int kReadBatch = 256;
 constexpr base::Duration kTurnAtLeast =
     std::chrono::seconds{2};  ///< The scoreboard's io tick lives.
+constexpr base::Duration kNoLimit = std::chrono::hours{24 * 365};
 constexpr base::Duration kFarewell = std::chrono::milliseconds{300};
 
 }  // namespace
@@ -107,7 +108,9 @@ void WorkerLoop::on_order(const supervisor::Notice& notice, base::Time now) {
     switch (notice.verb) {
         case supervisor::Verb::Drain:
             ordered_ = true;
-            core_->leave(Leaving::Drain, std::chrono::milliseconds{notice.detail}, now);
+            core_->leave(Leaving::Drain,
+                         notice.detail == 0 ? kNoLimit : std::chrono::milliseconds{notice.detail},
+                         now);
             break;
         case supervisor::Verb::Stop:
             ordered_ = true;

@@ -67,6 +67,16 @@ TEST(ModuleLoaderDeathTest, AModuleThatExitsWhileLoadingIsNamed) {
                 "worker_module_exits.so called exit");
 }
 
+TEST(ModuleLoaderDeathTest, AModuleThatNeverFinishesLoadingIsNamed) {
+    ::testing::FLAGS_gtest_death_test_style = "threadsafe";
+    Registry registry;
+    const auto load = [&] {
+        static_cast<void>(load_modules(
+            {"worker_module_hangs"}, {kModules}, registry, std::chrono::milliseconds{50}));
+    };
+    EXPECT_EXIT(load(), ::testing::ExitedWithCode(1), "worker_module_hangs.so did not finish");
+}
+
 TEST(ModuleFile, WhatIsNowhereNamesWhereItWasSought) {
     const std::string why = failure_of({"no_such_module"}, {"/nowhere/at/all"});
     EXPECT_NE(why.find("no_such_module"), std::string::npos);

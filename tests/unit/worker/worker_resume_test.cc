@@ -240,6 +240,22 @@ TEST(WorkerResume, AByeOfTheBrokerMakesItConnectAgain) {
     EXPECT_TRUE(f.core->welcomed());
 }
 
+TEST(WorkerResume, ANewLeaseIsNotMistakenForAnOldOneOfTheSameNumber) {
+    Fixture f;
+    f.connect(1);
+    f.tell_template();
+    f.lease(1);
+    Job& old = f.hands.begin(f.now);
+    f.cut();
+    f.connect(2);
+    f.tell_template();
+    f.lease(1);  // Of the new broker, for another task, before it answered HELD.
+    f.say(wire::Kind::CancelLease, wire::CancelLease{1, false});
+    EXPECT_EQ(f.hands.stopped.count(&old), 0U);
+    ASSERT_EQ(f.results.size(), 1U);
+    EXPECT_EQ(f.results[0].outcome, wire::Outcome::Cancelled);
+}
+
 TEST(WorkerResume, AnAnswerToAnOlderHelloIsIgnored) {
     Fixture f;
     f.core->on_connected(f.now, f.out);
