@@ -18,6 +18,18 @@ using supervisor::SlotAct;
 using supervisor::SlotEvent;
 using supervisor::SlotState;
 
+namespace {
+
+supervisor::RespawnRule respawn_rule() {
+    supervisor::RespawnRule rule;
+    // max_tasks_per_child = 1 costs a birth per task, which is what was asked for; crash loops are
+    // held by the other rules.
+    rule.births_per_second = 5000;
+    return rule;
+}
+
+}  // namespace
+
 Crew::Crew(ForkHost& host,
            std::uint16_t pool,
            std::uint32_t workers,
@@ -28,7 +40,7 @@ Crew::Crew(ForkHost& host,
       pool_(pool),
       plan_fd_(plan_fd),
       adopt_(std::move(adopt)),
-      policy_(supervisor::RespawnRule{}, workers, seed),
+      policy_(respawn_rule(), workers, seed),
       seats_(workers),
       rows_(workers) {
     timeouts_.stop = kStoppedMax;

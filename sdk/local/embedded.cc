@@ -184,12 +184,13 @@ void Embedded::hear_notices(base::Time now) {
 
 void Embedded::host_lost() {
     crew_.on_host_lost();
-    dead_.store(true, std::memory_order_relaxed);
+    dead_ = true;
+    client_.set_liveness(detail::Liveness::Lost);
     detail::log_warning("the fork server is dead, and with it all workers of the pool");
 }
 
 void Embedded::obey(base::Time now) {
-    if (dead_.load(std::memory_order_relaxed))
+    if (dead_)
         io_.fail_all(wire::Outcome::Failed,
                      wire::Code::PoolBroken,
                      "the fork server of this program is dead");

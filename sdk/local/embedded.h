@@ -40,10 +40,6 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     ~Embedded() override;
 
     void wake() override { wakeup_->notify(); }
-    detail::Liveness liveness() const override {
-        return dead_.load(std::memory_order_relaxed) ? detail::Liveness::Lost
-                                                     : detail::Liveness::Live;
-    }
     void close() override;
     void terminate() noexcept override;
     bool join(base::Time until) override;
@@ -95,10 +91,10 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     bool ending_ = false;
     bool terminated_ = false;
     bool watching_host_ = false;
+    bool dead_ = false;  ///< The fork server is: what is handed over fails at once.
 
     std::atomic<bool> closing_{false};
     std::atomic<bool> terminating_{false};
-    std::atomic<bool> dead_{false};
 
     std::mutex mutex_;  // Guards the rest.
     std::condition_variable changed_;

@@ -88,7 +88,9 @@ void set_initializer(local::Plan& plan,
 ClientPtr make_client(const PoolOptions& options, std::shared_ptr<net::Wakeup>& wakeup) {
     wakeup = std::make_shared<net::Wakeup>();
     return std::make_shared<Client>(
-        options.dispatcher, random_u64(), false, [wakeup] { wakeup->notify(); });
+        options.dispatcher, random_u64(), false, [weak = std::weak_ptr{wakeup}] {
+            if (const auto there = weak.lock()) there->notify();
+        });
 }
 
 ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
@@ -102,7 +104,7 @@ ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
     set_initializer(plan, options.initializer, host->snapshot());
     std::shared_ptr<net::Wakeup> wakeup;
     ClientPtr client = make_client(options, wakeup);
-    client->set_backend(std::make_unique<local::Embedded>(
+    client->set_backend(std::make_shared<local::Embedded>(
         *client, std::move(host), std::move(plan), workers, std::move(wakeup)));
     return client;
 }
@@ -139,7 +141,7 @@ ClientPtr open_remote(const PoolOptions& options, const net::Endpoint& endpoint)
     config.host = host_name();
     config.pid = ::getpid();
     config.build = worker::LoadedImages::of_this_process().program_build();
-    client->set_backend(std::make_unique<Remote>(*client,
+    client->set_backend(std::make_shared<Remote>(*client,
                                                  std::move(transport).value(),
                                                  std::move(config),
                                                  std::move(wakeup),

@@ -3,6 +3,8 @@
 
 #include <signal.h>
 
+#include <algorithm>
+#include <chrono>
 #include <exception>
 #include <string>
 #include <utility>
@@ -96,12 +98,25 @@ void CallbackQueue::loop() {
         std::deque<Job> batch;
         {
             std::unique_lock lock{mutex_};
+            busy_ = false;
+            if (jobs_.empty()) idle_.notify_all();
             due_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
             if (jobs_.empty()) return;
             batch.swap(jobs_);
+            busy_ = true;
         }
         for (Job& job : batch) run_guarded(*table_, job);
     }
+}
+
+bool CallbackQueue::wait_idle(base::Time until) {
+    std::unique_lock lock{mutex_};
+    while (!dispatcher_ && started_ && !stopping_ && (busy_ || !jobs_.empty())) {
+        const base::Time now = base::monotonic_now();
+        if (now >= until) return false;
+        idle_.wait_for(lock, std::min<base::Duration>(until - now, std::chrono::milliseconds{500}));
+    }
+    return true;
 }
 
 void CallbackQueue::stop() {

@@ -44,6 +44,9 @@ class CallbackQueue final : public JobQueue {
     bool run_one();
     /// True on the thread that runs a callback of this queue just now.
     bool on_this_thread() const;
+    /// Sleeps until everything posted has run, or `until`. With a dispatcher that is the program's
+    /// affair: true at once.
+    bool wait_idle(base::Time until);
     /// Lets everything posted so far run, on this thread if need be, then ends the thread. The
     /// dispatcher hears no more of this queue.
     void stop();
@@ -55,7 +58,9 @@ class CallbackQueue final : public JobQueue {
     std::shared_ptr<DispatcherCore> dispatcher_;
     std::mutex mutex_;
     std::condition_variable due_;
+    std::condition_variable idle_;
     std::deque<Job> jobs_;
+    bool busy_ = false;  ///< The thread runs a batch.
     bool started_ = false;
     bool stopping_ = false;
     bool stopped_ = false;

@@ -78,8 +78,14 @@ Client::~Client() {
     }
 }
 
-void Client::set_backend(std::unique_ptr<Backend> backend) {
-    parts_->backend = std::move(backend);
+void Client::set_backend(std::shared_ptr<Backend> behind) {
+    const std::lock_guard lock{parts_->backend_mutex};
+    parts_->backend.swap(behind);
+}
+
+std::shared_ptr<Backend> Client::backend() const {
+    const std::lock_guard lock{parts_->backend_mutex};
+    return parts_->backend;
 }
 
 void Client::throw_forked() {
@@ -103,7 +109,7 @@ void Client::check_submit(std::size_t bytes) {
                    "the packed arguments take " + std::to_string(bytes) + " bytes; the limit is " +
                        std::to_string(max),
                    wire::Ran::No);
-    if (parts_->backend->liveness() == Liveness::Lost)
+    if (liveness_.load(std::memory_order_relaxed) == Liveness::Lost)
         throw_code(wire::Code::BrokerLost,
                    "the broker has been silent for longer than the session lives",
                    wire::Ran::No);
@@ -183,7 +189,7 @@ Ticket Client::attach(const TaskId& id) {
 
 bool Client::watch(base::Time until, bool bounded) {
     if (!bounded) return true;
-    const Liveness liveness = parts_->backend->liveness();
+    const Liveness liveness = liveness_.load(std::memory_order_relaxed);
     const bool over = base::monotonic_now() >= until;
     if (liveness == Liveness::Silent || liveness == Liveness::Lost ||
         (over && liveness == Liveness::Away)) {
@@ -244,7 +250,7 @@ void Client::close() {
     Phase open = Phase::Open;
     if (!phase_.compare_exchange_strong(open, Phase::Closed)) return;
     parts_->table.close();
-    parts_->backend->close();
+    if (const std::shared_ptr<Backend> behind = backend()) behind->close();
 }
 
 void Client::terminate() noexcept {
@@ -254,7 +260,7 @@ void Client::terminate() noexcept {
         return;
     }
     parts_->table.close();
-    parts_->backend->terminate();
+    if (const std::shared_ptr<Backend> behind = backend()) behind->terminate();
 }
 
 bool Client::join(Duration timeout) {
@@ -265,15 +271,19 @@ bool Client::join(Duration timeout) {
         throw UsageError{"join() inside a callback would wait for itself"};
     if (phase_.load() == Phase::Open) throw UsageError{"join() comes after close() or terminate()"};
     const base::Time until = until_of(timeout);
-    return parts_->table.wait_idle(until) && parts_->backend->join(until);
+    if (!parts_->table.wait_idle(until)) return false;
+    const std::shared_ptr<Backend> behind = backend();
+    return (!behind || behind->join(until)) && parts_->callbacks.wait_idle(until);
 }
 
 void Client::destroy() noexcept {
     if (forked() || nested_) return;
     if (phase_.exchange(Phase::Ended) == Phase::Ended) return;
     parts_->table.close();
-    parts_->backend->stop();
+    if (const std::shared_ptr<Backend> behind = backend()) behind->stop();
     parts_->callbacks.stop();
+    // A handle may keep the client for long; processes, threads and descriptors go now.
+    set_backend(nullptr);
 }
 
 }  // namespace detail

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "core/base/time.h"
@@ -42,8 +43,10 @@ class Client : public std::enable_shared_from_this<Client> {
     JobQueue& jobs() { return parts_->callbacks; }
     CallbackQueue& callbacks() { return parts_->callbacks; }
     std::uint64_t stream() const { return stream_; }
-    void set_backend(std::unique_ptr<Backend> backend);
-    Backend& backend() { return *parts_->backend; }
+    void set_backend(std::shared_ptr<Backend> behind);
+    /// Null for a nested client, and once the client has ended.
+    std::shared_ptr<Backend> backend() const;
+    void set_liveness(Liveness liveness) { liveness_.store(liveness, std::memory_order_relaxed); }
     void set_payload_max(std::uint64_t bytes) {
         payload_max_.store(bytes, std::memory_order_relaxed);
     }
@@ -79,7 +82,8 @@ class Client : public std::enable_shared_from_this<Client> {
         CallbackQueue callbacks;
         PendingTable table;
         PendingIo io;
-        std::unique_ptr<Backend> backend;
+        mutable std::mutex backend_mutex;
+        std::shared_ptr<Backend> backend;
     };
     enum class Phase : std::uint8_t { Open, Closed, Terminated, Ended };
 
@@ -90,6 +94,7 @@ class Client : public std::enable_shared_from_this<Client> {
     const bool nested_;
     const supervisor::ForkedContext context_;
     std::atomic<Phase> phase_{Phase::Open};
+    std::atomic<Liveness> liveness_{Liveness::Live};
     std::atomic<std::uint64_t> payload_max_{wire::kPayloadMaxDefault};
 };
 

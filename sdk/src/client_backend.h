@@ -3,7 +3,9 @@
 // broker, or a worker's own session.
 //
 // Invariants: (1) every task handed over is settled at last: by its outcome, by terminate(), or as
-// lost; (2) after stop() no thread of it runs. Threading: all functions from any user thread.
+// lost; (2) after stop() no thread of it runs; (3) it tells Client::set_liveness() what it knows of
+// the other side, so that it may go before the client does. Threading: all functions from any user
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -30,7 +32,6 @@ class Backend {
   public:
     virtual ~Backend() = default;
     virtual void wake() = 0;
-    virtual Liveness liveness() const = 0;
     /// The table takes no more; when all is settled the session ends.
     virtual void close() = 0;
     /// Settles everything unsettled as Cancelled and ends what runs; returns at once.

@@ -136,7 +136,9 @@ void destroy_client(Client& client) noexcept {
 
 std::vector<WorkerInfo> workers_of(Client& client) {
     client.check_fork();
-    return client.backend().workers();
+    const std::shared_ptr<Backend> backend = client.backend();
+    if (!backend) throw UsageError{"this pool has ended, or belongs to a running task"};
+    return backend->workers();
 }
 
 }  // namespace detail

@@ -42,6 +42,7 @@ Remote::Remote(Client& client,
         known->second = Question{true, reply.code, reply.body};
         changed_.notify_all();
     };
+    client_.set_liveness(Liveness::Away);
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -156,13 +157,13 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
         case session::ClientState::Live:
             client_.set_payload_max(session_.payload_max());
             dead_ = false;
-            liveness_.store(Liveness::Live, std::memory_order_relaxed);
+            client_.set_liveness(Liveness::Live);
             break;
         case session::ClientState::Connecting:
-            liveness_.store(Liveness::Away, std::memory_order_relaxed);
+            client_.set_liveness(Liveness::Away);
             break;
         case session::ClientState::Silent:
-            liveness_.store(Liveness::Silent, std::memory_order_relaxed);
+            client_.set_liveness(Liveness::Silent);
             break;
         case session::ClientState::Lost:
         case session::ClientState::Rejected:
@@ -177,7 +178,7 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
             dead_ = true;
             dead_code_ = code;
             dead_text_ = text;
-            liveness_.store(Liveness::Lost, std::memory_order_relaxed);
+            client_.set_liveness(Liveness::Lost);
             break;
         case session::ClientState::Closed:
             break;

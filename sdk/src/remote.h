@@ -34,7 +34,6 @@ class Remote final : public Backend, private session::ClientListener {
     ~Remote() override;
 
     void wake() override { wakeup_->notify(); }
-    Liveness liveness() const override { return liveness_.load(std::memory_order_relaxed); }
     void close() override;
     void terminate() noexcept override;
     bool join(base::Time until) override;
@@ -66,7 +65,6 @@ class Remote final : public Backend, private session::ClientListener {
     session::ClientOut out_;
     session::ClientSession session_;
 
-    std::atomic<Liveness> liveness_{Liveness::Away};
     std::atomic<bool> closing_{false};
     std::atomic<bool> terminating_{false};
     bool leaving_ = false;

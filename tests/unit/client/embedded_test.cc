@@ -89,7 +89,7 @@ struct Pool {
                 {name, "bytes", nullptr, thunk, reinterpret_cast<const void*>(thunk)});
         plan.tasks = worker::pack_task_entries(entries);
         client->set_backend(
-            std::make_unique<local::Embedded>(*client, host, std::move(plan), workers, wakeup));
+            std::make_shared<local::Embedded>(*client, host, std::move(plan), workers, wakeup));
     }
     ~Pool() { client->destroy(); }
 
