@@ -159,6 +159,7 @@ bool parse_number(const std::string& text, T& value) {
 
 int run_daemon(const LoadedConfig& loaded) {
     const BrokerConfig& config = loaded.config;
+    supervisor::hold_master_signals();
     auto state = supervisor::StateDir::open(config.state_dir);
     if (!state.ok()) return complain(supervisor::kExitConfig, state.failure().text);
     static_cast<void>(

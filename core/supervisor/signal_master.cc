@@ -27,6 +27,13 @@ int signal_of(std::string_view verb) {
     return 0;
 }
 
+void hold_master_signals() {
+    sigset_t set;
+    ::sigemptyset(&set);
+    for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&set, number);
+    ::sigprocmask(SIG_BLOCK, &set, nullptr);
+}
+
 base::Status signal_master(const std::string& state_dir, int signal_number) {
     const std::string path = state_dir + "/master.pid";
     const OwnedFd file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};

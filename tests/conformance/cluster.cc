@@ -97,8 +97,7 @@ Daemon::Daemon(std::vector<std::string> argv,
     for (std::string& argument : argv) arguments.push_back(argument.data());
     arguments.push_back(nullptr);
     std::vector<char*> variables;
-    for (char** variable = environ; *variable != nullptr; ++variable)
-        variables.push_back(*variable);
+    if (std::string_view{*variable}.find("CONFORMANCE_") != 0) variables.push_back(*variable);
     for (std::string& variable : environment) variables.push_back(variable.data());
     variables.push_back(nullptr);
     posix_spawn_file_actions_t actions;
@@ -167,6 +166,12 @@ void Cluster::start_broker() {
         std::vector<std::string>{binary("forkmilld"), "-c", directory_ + "/broker.yaml"},
         std::vector<std::string>{"CONFORMANCE_DIRECTORY=" + directory_},
         directory_ + "/broker.log");
+    wait_started(directory_ + "/state", *broker_);
+}
+
+void Cluster::wait_started(const std::string& state, Daemon& daemon) {
+    // A process that was only just forked has no handlers yet: TERM would simply end it.
+    if (!wait_until(10, [&] { return std::filesystem::exists(state + "/master.pid") || !daemon.running(); })) ADD_FAILURE() << "not started: " << daemon.log();
 }
 
 void Cluster::start_host(int number, int workers) {
@@ -180,6 +185,7 @@ void Cluster::start_host(int number, int workers) {
         std::vector<std::string>{binary("forkmill-worker"), "-c", base + ".yaml"},
         std::vector<std::string>{"CONFORMANCE_DIRECTORY=" + directory_},
         base + ".log"));
+    wait_started(base, *hosts_.back());
 }
 
 forkmill::PoolOptions Cluster::options() const {

@@ -73,6 +73,7 @@ class Cluster {
 
   private:
     void start_broker();
+    static void wait_started(const std::string& state, Daemon& daemon);
     void start_host(int number, int workers);
 
     Size size_;

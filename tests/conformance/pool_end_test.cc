@@ -116,6 +116,7 @@ CONFORMANCE(P32, LeavingTheScopeTerminates, "EIT") {
     EXPECT_LT(seconds_since(start), 5.0);
     EXPECT_TRUE(outlives->ready());
     EXPECT_THROW(outlives->get(1s), forkmill::Error);
+    outlives.reset();
     EXPECT_TRUE(wait_until(3, [&] { return open_fds(::getpid()) <= fds; })) << open_fds(::getpid()) << " fds, were " << fds;
     if (size == Size::E) {
         EXPECT_TRUE(wait_until(3, [] { return children_of(::getpid()).empty(); }));

@@ -85,7 +85,10 @@ int do_die_until(const std::string& path, int deaths) {
 }
 
 int do_wait_file(const std::string& path) {
-    for (int i = 0; i < 6000 && ::access(path.c_str(), F_OK) != 0; ++i) ::poll(nullptr, 0, 5);
+    for (int i = 0; i < 6000 && ::access(path.c_str(), F_OK) != 0; ++i) {
+        if (forkmill::context().stop.stop_requested()) throw forkmill::Cancelled("asked to stop");
+        ::poll(nullptr, 0, 5);
+    }
     return ::getpid();
 }
 
