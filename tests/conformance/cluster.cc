@@ -97,7 +97,10 @@ Daemon::Daemon(std::vector<std::string> argv,
     for (std::string& argument : argv) arguments.push_back(argument.data());
     arguments.push_back(nullptr);
     std::vector<char*> variables;
-    if (std::string_view{*variable}.find("CONFORMANCE_") != 0) variables.push_back(*variable);
+    // A case that ran before in this process may have left another directory in our environment.
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+        if (!std::string_view{*variable}.starts_with("CONFORMANCE_")) variables.push_back(*variable);
+    }
     for (std::string& variable : environment) variables.push_back(variable.data());
     variables.push_back(nullptr);
     posix_spawn_file_actions_t actions;
@@ -171,7 +174,10 @@ void Cluster::start_broker() {
 
 void Cluster::wait_started(const std::string& state, Daemon& daemon) {
     // A process that was only just forked has no handlers yet: TERM would simply end it.
-    if (!wait_until(10, [&] { return std::filesystem::exists(state + "/master.pid") || !daemon.running(); })) ADD_FAILURE() << "not started: " << daemon.log();
+    if (!wait_until(10, [&] {
+            return std::filesystem::exists(state + "/master.pid") || !daemon.running();
+        }))
+        ADD_FAILURE() << "not started: " << daemon.log();
 }
 
 void Cluster::start_host(int number, int workers) {

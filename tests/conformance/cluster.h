@@ -27,7 +27,7 @@ char letter(Size size);
 struct Wanted {
     int workers = 3;
     int threads = 1;
-    int max_tasks_per_child = 0;    ///< 0: not set.
+    int max_tasks_per_child = 0;         ///< 0: not set.
     std::string initializer = {};        ///< "", "count", "throw" or "throw-until-file".
     std::string extra_broker_yaml = {};  ///< Appended at the top level of broker.yaml.
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What others lose or hang on: dying workers and submitters, nested waits, many threads, pending results as arguments (P34-P36, P38, P40, P44, P45).
+// What others lose or hang on: dying workers and submitters, nested waits, many threads, pending
+// results as arguments (P34-P36, P38, P40, P44, P45).
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -40,7 +41,8 @@ CONFORMANCE(P34, AKilledWorkersTaskRunsElsewhere, "EIT") {
     EXPECT_LT(seconds_since(start), 1.0);
     EXPECT_EQ(lines_of(path).size(), 2U);
     EXPECT_GT(bystander.get(20s), 0) << "other tasks are unaffected";
-    EXPECT_TRUE(wait_until(10, [&] { return pool.workers().size() == 2; })) << "the worker is replaced";
+    EXPECT_TRUE(wait_until(10, [&] { return pool.workers().size() == 2; }))
+        << "the worker is replaced";
     expect_alive(pool);
 }
 
@@ -69,13 +71,15 @@ CONFORMANCE(P34, CrashLimitEndsAPoisonTask, "EIT") {
 CONFORMANCE(P35, EveryWayToDieIsNamed, "EIT") {
     Cluster cluster{size, {.workers = 2}};
     forkmill::Pool pool{cluster.options()};
-    const std::vector<std::pair<std::string, std::string>> ways{{"exit3", "3"}, {"abort", "SIGABRT"}, {"segv", "SIGSEGV"}, {"stack", "SIGSEGV"}};
+    const std::vector<std::pair<std::string, std::string>> ways{
+        {"exit3", "3"}, {"abort", "SIGABRT"}, {"segv", "SIGSEGV"}, {"stack", "SIGSEGV"}};
     for (const auto& [how, named] : ways) {
         try {
             pool.apply_async(crash.with({.at_most_once = true}), how).get(30s);
             ADD_FAILURE() << how << " returned";
         } catch (const forkmill::WorkerLost& error) {
-            EXPECT_NE(std::string{error.what()}.find(named), std::string::npos) << how << ": " << error.what();
+            EXPECT_NE(std::string{error.what()}.find(named), std::string::npos)
+                << how << ": " << error.what();
         }
     }
     expect_alive(pool);
@@ -107,7 +111,11 @@ CONFORMANCE(P38, TwoHundredThreadsShareOnePool, "EIT") {
 }
 
 CONFORMANCE(P40, TheSubmitterDies, "EIT") {
-    Cluster cluster{size, {.workers = 2, .extra_broker_yaml = "sessions: {ttl: 1s, client_lost_grace: 1s, ping_after: 200ms, gone_after: 800ms}\n"}};
+    Cluster cluster{
+        size,
+        {.workers = 2,
+         .extra_broker_yaml =
+             "sessions: {ttl: 1s, client_lost_grace: 1s, ping_after: 200ms, gone_after: 800ms}\n"}};
     const std::string directory = cluster.directory();
     int pipe_ends[2];
     ASSERT_EQ(::pipe(pipe_ends), 0);
@@ -119,7 +127,8 @@ CONFORMANCE(P40, TheSubmitterDies, "EIT") {
         if (!wait_until(5, [&] { return pool.workers().size() == 2; })) ::_exit(1);
         for (const auto& worker : pool.workers()) pids.push_back(worker.pid);
         auto running = pool.apply_async(wait_file, directory + "/never");
-        const std::string id = forkmill::to_string(pool.apply_async(square.with({.detached = true}), 12).id());
+        const std::string id =
+            forkmill::to_string(pool.apply_async(square.with({.detached = true}), 12).id());
         forkmill::TaskId unused;
         static_cast<void>(unused);
         pool.apply(square, 1);
@@ -141,11 +150,13 @@ CONFORMANCE(P40, TheSubmitterDies, "EIT") {
     words >> id;
     if (size == Size::E) {
         for (int pid = 0; words >> pid;) {
-            EXPECT_TRUE(wait_until(1, [&] {
-                while (::waitpid(-1, nullptr, WNOHANG) > 0) {
-                }
-                return !process_exists(pid);
-            })) << "worker " << pid << " outlived its program";
+            EXPECT_TRUE(wait_until(1,
+                                   [&] {
+                                       while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+                                       }
+                                       return !process_exists(pid);
+                                   }))
+                << "worker " << pid << " outlived its program";
         }
         return;
     }
@@ -174,7 +185,8 @@ CONFORMANCE(P44, PendingResultsAreArguments, "EIT") {
     for (int i = 0; i < 64; ++i) leaves.push_back(pool.apply_async(square, i));
     while (leaves.size() > 1) {
         std::vector<forkmill::AsyncResult<int>> next;
-        for (std::size_t i = 0; i + 1 < leaves.size(); i += 2) next.push_back(pool.apply_async(add, std::move(leaves[i]), std::move(leaves[i + 1])));
+        for (std::size_t i = 0; i + 1 < leaves.size(); i += 2)
+            next.push_back(pool.apply_async(add, std::move(leaves[i]), std::move(leaves[i + 1])));
         leaves = std::move(next);
     }
     EXPECT_EQ(leaves[0].get(20s), 85344) << "a fan-in of 64";
@@ -183,7 +195,8 @@ CONFORMANCE(P44, PendingResultsAreArguments, "EIT") {
         broken.get(20s);
         FAIL() << "the inner failure did not reach the outer handle";
     } catch (const forkmill::Error& error) {
-        EXPECT_NE(std::string{error.what()}.find("inner reason"), std::string::npos) << error.what();
+        EXPECT_NE(std::string{error.what()}.find("inner reason"), std::string::npos)
+            << error.what();
     }
 }
 

@@ -25,7 +25,11 @@ namespace {
 std::size_t open_fds(pid_t pid) {
     std::size_t count = 0;
     std::error_code error;
-    for (auto it = std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd", error); it != std::filesystem::directory_iterator{}; ++it) ++count;
+    for (auto it =
+             std::filesystem::directory_iterator("/proc/" + std::to_string(pid) + "/fd", error);
+         it != std::filesystem::directory_iterator{};
+         ++it)
+        ++count;
     return count;
 }
 
@@ -39,7 +43,8 @@ std::size_t resident_kib(pid_t pid) {
 
 std::vector<pid_t> children_of(pid_t pid) {
     std::vector<pid_t> found;
-    std::ifstream file{"/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) + "/children"};
+    std::ifstream file{"/proc/" + std::to_string(pid) + "/task/" + std::to_string(pid) +
+                       "/children"};
     for (pid_t child = 0; file >> child;) found.push_back(child);
     return found;
 }
@@ -99,7 +104,8 @@ CONFORMANCE(P31, TerminateEndsTenThousandQueuedTasks, "EIT") {
         }
     }
     if (size == Size::E) {
-        for (const int pid : pids) EXPECT_TRUE(wait_until(2, [&] { return !process_exists(pid); })) << pid;
+        for (const int pid : pids)
+            EXPECT_TRUE(wait_until(2, [&] { return !process_exists(pid); })) << pid;
     }
 }
 
@@ -117,7 +123,8 @@ CONFORMANCE(P32, LeavingTheScopeTerminates, "EIT") {
     EXPECT_TRUE(outlives->ready());
     EXPECT_THROW(outlives->get(1s), forkmill::Error);
     outlives.reset();
-    EXPECT_TRUE(wait_until(3, [&] { return open_fds(::getpid()) <= fds; })) << open_fds(::getpid()) << " fds, were " << fds;
+    EXPECT_TRUE(wait_until(3, [&] { return open_fds(::getpid()) <= fds; }))
+        << open_fds(::getpid()) << " fds, were " << fds;
     if (size == Size::E) {
         EXPECT_TRUE(wait_until(3, [] { return children_of(::getpid()).empty(); }));
     }
@@ -139,8 +146,10 @@ CONFORMANCE(P33, ManyPoolsOneAfterAnotherLeaveNothing, "EIT") {
     const std::size_t resident = resident_kib(::getpid());
     for (int i = 0; i < rounds; ++i) once();
     EXPECT_TRUE(wait_until(3, [&] { return open_fds(::getpid()) <= fds; }));
-    // A session whose BYE was heard is closed at once, but ZeroMQ closes the socket behind it in its own time.
-    EXPECT_TRUE(wait_until(10, [&] { return open_fds(broker) <= broker_fds + 2; })) << open_fds(broker) << " were " << broker_fds;
+    // A session whose BYE was heard is closed at once, but ZeroMQ closes the socket behind it in
+    // its own time.
+    EXPECT_TRUE(wait_until(10, [&] { return open_fds(broker) <= broker_fds + 2; }))
+        << open_fds(broker) << " were " << broker_fds;
     EXPECT_LT(resident_kib(::getpid()), resident + 16 * 1024);
 }
 
@@ -208,12 +217,16 @@ CONFORMANCE(P42, RecycledWorkersLeaveNoZombie, "EIT") {
             if (name.find_first_not_of("0123456789") != std::string::npos) continue;
             std::ifstream stat{entry.path() / "stat"};
             std::string line;
-            if (std::getline(stat, line) && line.find("(conformance) Z") != std::string::npos) ++count;
+            if (std::getline(stat, line) && line.find("(conformance) Z") != std::string::npos)
+                ++count;
         }
         return count;
     };
     EXPECT_TRUE(wait_until(5, [&] { return zombies() == 0; })) << zombies();
-    EXPECT_TRUE(wait_until(5, [&] { return std::count_if(pids.begin(), pids.end(), [](int pid) { return process_exists(pid); }) <= 3; }));
+    EXPECT_TRUE(wait_until(5, [&] {
+        return std::count_if(
+                   pids.begin(), pids.end(), [](int pid) { return process_exists(pid); }) <= 3;
+    }));
 }
 
 }  // namespace conformance

@@ -24,7 +24,8 @@ std::vector<int> count_to(int n) {
     return values;
 }
 
-/// An input range whose iterator throws at item `throws_at`; endless when negative. Counts how far it was read.
+/// An input range whose iterator throws at item `throws_at`; endless when negative. Counts how far
+/// it was read.
 struct Source {
     int throws_at = -1;
     int* read = nullptr;
@@ -91,7 +92,8 @@ CONFORMANCE(P18, OneFailureReachesTheCallerAfterTheOthersRan, "EIT") {
     forkmill::Pool pool{cluster.options()};
     const std::string path = cluster.directory() + "/ran";
     std::vector<std::tuple<std::string, std::string>> inputs;
-    for (int i = 0; i < 20; ++i) inputs.emplace_back(i == 7 ? "/nowhere/at/all" : path, std::to_string(i));
+    for (int i = 0; i < 20; ++i)
+        inputs.emplace_back(i == 7 ? "/nowhere/at/all" : path, std::to_string(i));
     EXPECT_THROW(pool.starmap(append_line, inputs), forkmill::TaskError);
     std::ifstream file{path};
     const auto lines = std::count(std::istreambuf_iterator<char>{file}, {}, '\n');
@@ -150,7 +152,8 @@ CONFORMANCE(P22, ImapWithChunksYieldsAll, "EIT") {
     for (const int i : inputs) expected.push_back(i * i);
     EXPECT_EQ(ordered, expected);
     std::vector<int> unordered;
-    for (const int value : pool.imap_unordered(square, inputs, {.chunksize = 100})) unordered.push_back(value);
+    for (const int value : pool.imap_unordered(square, inputs, {.chunksize = 100}))
+        unordered.push_back(value);
     std::sort(unordered.begin(), unordered.end());
     std::sort(expected.begin(), expected.end());
     EXPECT_EQ(unordered, expected);

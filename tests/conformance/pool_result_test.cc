@@ -33,7 +33,9 @@ CONFORMANCE(P09, MapAsyncCallbackFiresOnceWithTheWholeList, "EIT") {
             [&](const forkmill::Error&) { ++errors; });
     ASSERT_TRUE(wait_until(10, [&] { return values == 1; }));
     EXPECT_EQ(list_length, 3U);
-    pool.starmap_async(fail, std::vector<std::tuple<std::string, std::string>>{{"runtime_error", "a"}, {"logic_error", "b"}})
+    pool.starmap_async(fail,
+                       std::vector<std::tuple<std::string, std::string>>{{"runtime_error", "a"},
+                                                                         {"logic_error", "b"}})
         .then([&](std::vector<int>) { ++values; }, [&](const forkmill::Error&) { ++errors; });
     ASSERT_TRUE(wait_until(10, [&] { return errors == 1; }));
     expect_alive(pool);
@@ -61,7 +63,10 @@ CONFORMANCE(P10, CallbacksRunInTheSubmitterInCompletionOrder, "EIT") {
     ASSERT_TRUE(wait_until(20, [&] { return fired == 200; }));
     EXPECT_EQ(foreign, 0);
     ASSERT_EQ(order.size(), 200U);
-    for (int i = 0; i < 200; ++i) EXPECT_EQ(order[static_cast<std::size_t>(i)], i * i) << "one worker completes in submit order";
+    // At T there are two workers on two hosts: their results come in any order.
+    for (int i = 0; i < 200 && size != Size::T; ++i)
+        EXPECT_EQ(order[static_cast<std::size_t>(i)], i * i)
+            << "one worker completes in submit order";
 }
 
 CONFORMANCE(P11, ThrowingCallbackIsReportedAndLaterOnesFire, "EIT") {
@@ -127,7 +132,8 @@ CONFORMANCE(P14, AnExceptionArrivesWithItsOrigin, "EIT") {
         result.get(10s);
         FAIL() << "it did not throw";
     } catch (const forkmill::TaskError& error) {
-        EXPECT_NE(std::string{error.what()}.find("what it says"), std::string::npos) << error.what();
+        EXPECT_NE(std::string{error.what()}.find("what it says"), std::string::npos)
+            << error.what();
         EXPECT_EQ(error.type(), "std::runtime_error");
         EXPECT_GT(error.origin().pid, 0);
         EXPECT_NE(error.origin().pid, ::getpid());
@@ -142,7 +148,10 @@ CONFORMANCE(P15, ThrowingAnIntIsATypedErrorAndTheWorkerLives, "EIT") {
     forkmill::Pool pool{cluster.options()};
     const int pid = pool.apply(pid_of_worker);
     EXPECT_THROW(pool.apply(fail, "int", ""), forkmill::TaskError);
-    EXPECT_EQ(pool.apply(pid_of_worker), pid);
+    if (size != Size::T) {
+        EXPECT_EQ(pool.apply(pid_of_worker), pid);
+    }
+    expect_alive(pool);
 }
 
 CONFORMANCE(P16, AResultThatCannotBePackedIsATypedErrorTwentyTimes, "EIT") {
@@ -151,9 +160,13 @@ CONFORMANCE(P16, AResultThatCannotBePackedIsATypedErrorTwentyTimes, "EIT") {
     const int pid = pool.apply(pid_of_worker);
     for (int i = 0; i < 20; ++i) EXPECT_THROW(pool.apply(unpackable), forkmill::TaskError);
     if (size != Size::E) {
-        for (int i = 0; i < 20; ++i) EXPECT_THROW(pool.apply(text_of_size, std::size_t{3} << 20), forkmill::Error);
+        for (int i = 0; i < 20; ++i)
+            EXPECT_THROW(pool.apply(text_of_size, std::size_t{3} << 20), forkmill::Error);
     }
-    EXPECT_EQ(pool.apply(pid_of_worker), pid);
+    if (size != Size::T) {
+        EXPECT_EQ(pool.apply(pid_of_worker), pid);
+    }
+    expect_alive(pool);
 }
 
 CONFORMANCE(P17, AnArgumentThatCannotBePackedThrowsInTheSubmitter, "EIT") {
@@ -161,7 +174,9 @@ CONFORMANCE(P17, AnArgumentThatCannotBePackedThrowsInTheSubmitter, "EIT") {
     forkmill::Pool pool{cluster.options()};
     EXPECT_EQ(pool.apply(length, std::string(1000, 'x')), 1000U);
     if (size != Size::E) {
-        EXPECT_THROW(static_cast<void>(pool.apply_async(length, std::string(std::size_t{2} << 20, 'x'))), forkmill::Error);
+        EXPECT_THROW(
+            static_cast<void>(pool.apply_async(length, std::string(std::size_t{2} << 20, 'x'))),
+            forkmill::Error);
     }
     EXPECT_EQ(pool.apply(square, 3), 9);
 }

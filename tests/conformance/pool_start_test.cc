@@ -28,11 +28,14 @@ CONFORMANCE(P01, SizeZeroIsRefusedBeforeAnythingStarts, "E") {
 CONFORMANCE(P01, PoolSizeInYamlIsChecked, "IT") {
     std::string pattern = "/tmp/forkmill-p01-XXXXXX";
     ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    const std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() / (size == Size::I ? "forkmilld" : "forkmill-worker");
+    const std::string program = std::filesystem::read_symlink("/proc/self/exe").parent_path() /
+                                (size == Size::I ? "forkmilld" : "forkmill-worker");
     for (const char* workers : {"0", "-1"}) {
         std::ofstream yaml{pattern + "/bad.yaml"};
         yaml << "state_dir: " << pattern << "/state\n";
-        if (size == Size::I) yaml << "listen: [\"ipc://" << pattern << "/s\"]\npools:\n  default:\n    workers: " << workers << "\n";
+        if (size == Size::I)
+            yaml << "listen: [\"ipc://" << pattern
+                 << "/s\"]\npools:\n  default:\n    workers: " << workers << "\n";
         if (size == Size::T) yaml << "broker: tcp://127.0.0.1:1\nworkers: " << workers << "\n";
         yaml.close();
         Daemon daemon{{program, "-c", pattern + "/bad.yaml"}, {}, pattern + "/log"};
@@ -45,7 +48,8 @@ CONFORMANCE(P01, PoolSizeInYamlIsChecked, "IT") {
 
 CONFORMANCE(P01, WorkersBelongToTheDaemonsPool, "IT") {
     Cluster cluster{size};
-    EXPECT_THROW((forkmill::Pool{{.workers = 3, .endpoint = cluster.endpoint()}}), forkmill::UsageError);
+    EXPECT_THROW((forkmill::Pool{{.workers = 3, .endpoint = cluster.endpoint()}}),
+                 forkmill::UsageError);
 }
 
 CONFORMANCE(P02, DefaultSizeIsTheUsableCpus, "E") {
@@ -111,14 +115,16 @@ CONFORMANCE(P24, InitializerRunsOncePerWorkerBeforeItsTasks, "EIT") {
 }
 
 CONFORMANCE(P25, FailingInitializerBreaksThePool, "EIT") {
-    Cluster cluster{size, {.workers = 2, .initializer = size == Size::E ? "throw" : "throw-until-file"}};
+    Cluster cluster{size,
+                    {.workers = 2, .initializer = size == Size::E ? "throw" : "throw-until-file"}};
     forkmill::Pool pool{cluster.options()};
     auto result = pool.apply_async(square, 3);
     try {
         result.get(30s);
         FAIL() << "a task ran in a worker whose initializer failed";
     } catch (const forkmill::PoolBroken& error) {
-        EXPECT_NE(std::string{error.what()}.find("initializer refuses"), std::string::npos) << error.what();
+        EXPECT_NE(std::string{error.what()}.find("initializer refuses"), std::string::npos)
+            << error.what();
     }
     if (size == Size::E) return;
     std::ofstream{cluster.directory() + "/cured"} << "yes";

@@ -52,7 +52,8 @@ int do_fail(const std::string& kind, const std::string& text) {
 }
 
 int overflow_stack(volatile char* above);
-int (*volatile again)(volatile char*) = &overflow_stack;  // Through a pointer the compiler sees no endless recursion.
+int (*volatile again)(volatile char*) =
+    &overflow_stack;  // Through a pointer the compiler sees no endless recursion.
 int overflow_stack(volatile char* above) {
     volatile char frame[4096];
     frame[0] = *above;

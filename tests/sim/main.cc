@@ -8,11 +8,12 @@
 #include <string>
 
 #include "tests/sim/world.h"
+#include "tests/support/wait_until.h"
 
 namespace {
 
 std::uint64_t g_first = 1;
-std::uint64_t g_count = 1000;
+std::uint64_t g_count = static_cast<std::uint64_t>(forkmill::test::full_or_twentieth(1000));
 bool g_incarnation_not_raised = false;
 
 std::string run_seed(std::uint64_t seed, std::string* summary = nullptr) {

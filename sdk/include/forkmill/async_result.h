@@ -139,8 +139,11 @@ class [[nodiscard]] AsyncResult {
     }
     /// True once settled, false at the timeout.
     bool wait(Duration timeout = forever) const {
-        check();
-        return group_ ? detail::group_wait_all(*group_, timeout) : detail::wait(*client_, ticket_, timeout);
+        try {
+            return wait_or_throw(timeout);
+        } catch (const Disconnected&) {
+            return false;  // The timeout passed with a silent broker: get() tells, wait() only waits.
+        }
     }
     bool ready() const {
         check();
@@ -214,8 +217,12 @@ class [[nodiscard]] AsyncResult {
     void release() noexcept {
         if (client_ && ticket_) detail::drop(*client_, ticket_);
     }
+    bool wait_or_throw(Duration timeout) const {
+        check();
+        return group_ ? detail::group_wait_all(*group_, timeout) : detail::wait(*client_, ticket_, timeout);
+    }
     detail::Stored<T> fetch(Duration timeout) const {
-        if (!wait(timeout)) throw TimeoutError("the result is not there yet");
+        if (!wait_or_throw(timeout)) throw TimeoutError("the result is not there yet");
         if (group_) return detail::collect<T>(*group_);
         return detail::decode_result<T>(detail::view(*client_, ticket_));
     }
