@@ -71,6 +71,8 @@ void Core::lose_leases(SessionIx ix, const DeathInfo& death, base::Time now, Eff
     for (Lease& lease : running)
         for (const auto& [old_lease, new_lease] : worker.adopted)
             if (lease == old_lease) lease = new_lease;
+    // A cell is cleared after the result was queued: what settled meanwhile ran to its end.
+    std::erase_if(running, [&](Lease lease) { return holder_check(ix, lease) == nullptr; });
     const bool innocent = death.expected || death.host_lost;
     // The last lease first, so that each goes back before the one that was leased after it.
     while (worker.leases.tail != kNone) {

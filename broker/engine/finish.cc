@@ -212,7 +212,8 @@ void Core::after_delivery(Session& session,
     TaskNode& node = tasks[slot];
     const bool keep = node.has(kDetached) || node.has(kKeyed);
     const bool nameable = session.names_results && outcome == wire::Outcome::Succeeded &&
-                          !body.chunks && body.size() < wire::kInlineBodyMax;
+                          node.seq >= streams[session.stream].window.floor() && !body.chunks &&
+                          body.size() < wire::kInlineBodyMax;
     if (!keep && !nameable) return free_task(slot);
     if (!stored) {
         drop_body(node);

@@ -90,8 +90,7 @@ void ClientSession::hello(base::Time now, ClientOut& out) {
     hello.host = config_.host;
     hello.pid = config_.pid;
     hello.build = config_.build;
-    hello.session_ttl_ms = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(config_.session_ttl).count());
+    hello.session_ttl_ms = 0;  // The broker's default; WELCOME tells it.
     send(wire::encode({wire::Kind::Hello}, hello), now, out);
 }
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <dirent.h>
+#include <sched.h>
 #include <unistd.h>
 
 #include <bit>
@@ -36,11 +37,11 @@ std::uint64_t blocked_signals(const std::string& task) {
 bool is_sanitizers(const std::string& task) {
     constexpr std::uint64_t kSignal33 = 1ULL << 32;
     std::uint64_t mask = 0;
-    for (int tries = 0; tries < 100; ++tries) {
+    for (int tries = 0; tries < 10'000; ++tries) {
         mask = blocked_signals(task);
         const bool being_born = (mask & kSignal33) != 0;
         if (!being_born) return std::popcount(mask) >= 58;
-        ::usleep(1000);
+        ::sched_yield();
     }
     return false;
 }

@@ -191,8 +191,8 @@ bool Client::watch(base::Time until, bool bounded) {
     if (!bounded) return true;
     const Liveness liveness = liveness_.load(std::memory_order_relaxed);
     const bool over = base::monotonic_now() >= until;
-    if (liveness == Liveness::Silent || liveness == Liveness::Lost ||
-        (over && liveness == Liveness::Away)) {
+    // A connection that is only just away is no reason to throw: the timeout is told instead.
+    if (liveness == Liveness::Silent || liveness == Liveness::Lost) {
         throw_code(
             wire::Code::Disconnected,
             "the broker does not answer; the task is still pending and a later get() may return it",

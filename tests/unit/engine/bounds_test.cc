@@ -158,6 +158,18 @@ TEST(Credit, NeverSumsAboveTheMemoryCap) {
     EXPECT_EQ(c.engine->snapshot(c.now).credit_out, 0U);
 }
 
+TEST(Credit, FullMemoryGivesNoneAway) {
+    Config config;
+    config.memory_max = 1 << 20;
+    config.sessions_max = 4;
+    Cluster c{config};
+    const auto greedy = c.client();
+    c.submit_many(9, "x", {.body = std::string(100'000, 'b')}, greedy);
+    const auto late = c.client("bob");
+    const auto shot = c.engine->snapshot(c.now);
+    EXPECT_LE(shot.memory_used + c.engine->credit_bytes(late), config.memory_max);
+}
+
 TEST(Credit, BytesComeBackAsMemoryIsFreed) {
     Config config;
     config.memory_max = 1 << 20;

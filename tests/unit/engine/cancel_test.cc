@@ -192,6 +192,17 @@ TEST(Dependencies, AResultThatJustWentOutMayStillBeNamed) {
     EXPECT_EQ(c.refused(too_late), wire::Code::UnknownDependency);
 }
 
+TEST(Dependencies, ResultsBelowTheFloorAreNotKept) {
+    Cluster c;
+    c.worker({.threads = 2});
+    const Task a = c.submit();
+    const Task outer = c.submit("x", {.arguments = {{0, a}}});
+    c.finish(a);
+    c.floor(a.session, outer.seq + 1);  // A client that will not ask for it any more.
+    c.finish(outer);
+    EXPECT_EQ(c.engine->snapshot(c.now).tasks, 0U);
+}
+
 TEST(Dependencies, MoreThanSixtyFourAreRefused) {
     Cluster c;
     SubmitOptions options;

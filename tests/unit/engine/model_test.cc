@@ -251,7 +251,9 @@ class Model {
         for (const Task& each : tasks_) {
             if (each.id.stream != stream) continue;
             floor = std::max(floor, each.seq + 1);
-            if (c_->accepted(each) && !c_->ended(each) && released_.count(each) == 0)
+            const bool taken = c_->accepted(each) || attached_.count(each) != 0;
+            if (taken && !c_->ended(each) && c_->refused(each) == wire::Code::None &&
+                released_.count(each) == 0)
                 pending = std::min(pending, each.seq);
         }
         c_->floor(session, std::min(floor, pending));
@@ -260,6 +262,7 @@ class Model {
     void attach() {
         if (tasks_.empty() || clients_.empty()) return;
         tasks_.push_back(c_->attach(any(tasks_).id, any(clients_)));
+        attached_.insert(tasks_.back());
     }
 
     void suspend() {
@@ -305,11 +308,12 @@ class Model {
         }
         for (const Task& task : tasks_) {
             if (lost_.count(task.id.stream) != 0 || released_.count(task) != 0) continue;
-            if (c_->accepted(task)) {
-                EXPECT_TRUE(c_->ended(task)) << "task " << base::to_string(task.id);
+            if (c_->accepted(task) || attached_.count(task) != 0) {
+                EXPECT_TRUE(c_->ended(task) || c_->refused(task) != wire::Code::None)
+                    << c_->state(task) << " task " << base::to_string(task.id);
             }
-            EXPECT_TRUE(c_->accepted(task) || c_->refused(task) != wire::Code::None ||
-                        c_->forgotten.count(task))
+            EXPECT_TRUE(c_->accepted(task) || c_->ended(task) ||
+                        c_->refused(task) != wire::Code::None || c_->forgotten.count(task))
                 << "no answer to task " << task.seq;
         }
         // What is kept for attach goes with result_ttl; after that nothing is left.
@@ -341,7 +345,7 @@ class Model {
     std::unique_ptr<Cluster> c_;
     std::vector<SessionIx> clients_, workers_;
     std::vector<Task> tasks_;
-    std::set<Task> released_;
+    std::set<Task> released_, attached_;
     std::set<std::uint64_t> lost_;  ///< Streams.
     std::size_t seen_ = 0;
 };

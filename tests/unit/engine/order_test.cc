@@ -287,10 +287,11 @@ TEST(Prefetch, ADrainingSuspendedOrDisconnectedWorkerGetsNothing) {
     const Task t = c.submit();
     EXPECT_EQ(c.state(t), "ready");
     const auto stopped = c.worker();
-    c.cancel(c.submit());
+    c.finish(t);
     c.engine->suspend_worker(stopped, true, c.now, c.effects);
     c.step("suspend");
     const Task second = c.submit();
+    EXPECT_EQ(c.state(second), "ready");
     c.disconnect(stopped);
     c.engine->suspend_worker(stopped, false, c.now, c.effects);
     c.step("continue");

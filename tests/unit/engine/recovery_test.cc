@@ -243,6 +243,23 @@ TEST(Recovery, AReturnedPlaceholderRunsOnceItIsClaimed) {
     EXPECT_EQ(r.c.row(t).attempt, 2U);
 }
 
+TEST(Recovery, AnAtMostOnceTaskThatNobodyHoldsMayHaveRun) {
+    Restarted r;
+    const auto s = r.c.client("alice", 500);
+    const Task lost = r.resend(s, 7, {.at_most_once = true});
+    const Task kept = r.resend(s, 8, {.at_most_once = true});
+    const auto w = r.worker(1);
+    const Lease held = r.hold(w, 8, wire::HeldState::Running);
+    r.last(w);
+    r.c.pass(10s);
+    EXPECT_EQ(r.c.error(lost), wire::Code::WorkerLost);
+    EXPECT_EQ(r.c.end(lost).error.ran, wire::Ran::Maybe);
+    r.c.settle(w, held, wire::Outcome::Succeeded, "once");
+    EXPECT_EQ(r.c.value(kept), "once");
+    EXPECT_EQ(r.c.error(r.resend(s, 9, {.at_most_once = true})), wire::Code::WorkerLost)
+        << "after recovery as well";
+}
+
 TEST(Recovery, DependenciesOfResentTasksHoldAgain) {
     Restarted r;
     const auto w = r.worker(1, 4);

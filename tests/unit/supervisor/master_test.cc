@@ -198,6 +198,14 @@ TEST_F(MasterTest, KillOfTheMasterLeavesNothingWithinASecond) {
     master_ = 0;  // Reaped with its family.
 }
 
+TEST_F(MasterTest, KillOfTheMasterEndsWorkersThatHearNothing) {
+    start(spec("stubborn", 1));
+    ASSERT_TRUE(wait_for("ready", 1)) << log();
+    const pid_t worker = lines("ready")[0].pid();
+    ::kill(master_, SIGKILL);
+    EXPECT_TRUE(wait_until([&] { return !test::process_alive(worker); }, 1s));
+}
+
 TEST_F(MasterTest, ADeathCarriesLeasesCauseAndLastWords) {
     start(spec("poison", 1));
     ASSERT_TRUE(wait_for("died", 1)) << log();
