@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <fstream>
 #include <set>
 #include <thread>
@@ -158,6 +159,13 @@ CONFORMANCE(P40, TheSubmitterDies, "EIT") {
                                    }))
                 << "worker " << pid << " outlived its program";
         }
+        // The dead program's fork server and workers are our adopted children now: they are ours to
+        // reap.
+        EXPECT_TRUE(wait_until(3, [] {
+            while (::waitpid(-1, nullptr, WNOHANG) > 0) {
+            }
+            return errno == ECHILD;
+        }));
         return;
     }
     forkmill::Pool pool{cluster.options()};

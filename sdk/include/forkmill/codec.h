@@ -4,7 +4,7 @@
 // There is a Codec for arithmetic types, enums, strings, byte blocks, durations, paths, optional, variant, complex, pairs, tuples, arrays, the standard
 // containers, and structs with FORKMILL_FIELDS(a, b) in them. For your own: specialise forkmill::Codec<T> with
 //     static std::string signature();  static void encode(Packer&, const T&);  static void decode(Unpacker&, T&);
-// or include forkmill/msgpack.h for types with MSGPACK_DEFINE. Contiguous numbers travel as one raw block. Views (string_view, span) may be passed as
+// or include forkmill/pack.h for types with MSGPACK_DEFINE. Contiguous numbers travel as one raw block. Views (string_view, span) may be passed as
 // arguments, never be parameter types. Decoding is strict and throws PackError.
 #pragma once
 
@@ -59,7 +59,7 @@ template <class T>
 constexpr void check_codec() {
     static_assert(!is_view<T>, "forkmill: a task cannot take or return a view (string_view, span): its bytes live in another process; use std::string or std::vector");
     static_assert(!std::is_pointer_v<T>, "forkmill: a pointer means nothing in another process; pass the value");
-    static_assert(is_view<T> || std::is_pointer_v<T> || HasCodec<T>, "forkmill: this type cannot travel: put FORKMILL_FIELDS(members…) into it, include forkmill/msgpack.h for MSGPACK_DEFINE, or specialise forkmill::Codec");
+    static_assert(is_view<T> || std::is_pointer_v<T> || HasCodec<T>, "forkmill: this type cannot travel: put FORKMILL_FIELDS(members…) into it, include forkmill/pack.h for MSGPACK_DEFINE, or specialise forkmill::Codec");
 }
 template <class T>
 std::string signature_of() {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Codec for types with MSGPACK_DEFINE: include this beside <msgpack.hpp>'s users; it is the only public header that needs msgpack-cxx.
+// Codec for types with MSGPACK_DEFINE: include it where such a type is used; it is the only public header that needs msgpack-cxx.
 //
 // Such a value travels as what msgpack-cxx makes of it, and its signature is its type's name: MSGPACK_DEFINE says nothing more. Unpacking is limited to
 // what the bytes can hold; what msgpack-cxx throws arrives as PackError.
