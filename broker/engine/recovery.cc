@@ -109,9 +109,12 @@ void Core::claim(Slot slot,
     ++queue.counts[static_cast<std::size_t>(node.state)];
     if (t.def.detached) node.set(kDetached);
     tell_accepted(slot, 0, out);
-    if (is_final(node.state)) return hand_over(slot, node.outcome, body_of(node), 0, now, out);
-    ++queue.tasks;
     Session& session = *sessions[streams[lane.stream].session];
+    if (is_final(node.state)) {
+        ++session.flow.finished_records;
+        return hand_over(slot, node.outcome, body_of(node), 0, now, out);
+    }
+    ++queue.tasks;
     ++session.live;
     base::Body error;
     if (node.has(kUndecided)) {

@@ -197,9 +197,9 @@ void Core::submit(SessionIx ix,
                                  : Registered{};
     if (entry.lane == kNone) return refuse(ix, seq, entry.refused, {}, out);
     if (known != Window::kAbsent) {
-        ++session.flow.finished_records;
         if (known != Window::kSettled && tasks[known].has(kPlaceholder))
-            claim(known, entry.lane, body, extras, now, wall, out);
+            return claim(known, entry.lane, body, extras, now, wall, out);
+        ++session.flow.finished_records;
         return;  // A number already taken is the same task.
     }
     if (!stream.window.fits(seq))
