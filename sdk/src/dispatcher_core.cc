@@ -36,8 +36,14 @@ void DispatcherCore::remove(CallbackQueue& queue) {
     {
         const std::lock_guard lock{mutex_};
         due_.erase(std::remove(due_.begin(), due_.end(), &queue), due_.end());
+        if (due_.empty()) quiet_locked();
     }
     if (!queue.on_this_thread()) const std::lock_guard wait{serving_};
+}
+
+void DispatcherCore::quiet_locked() {
+    std::uint64_t count = 0;
+    if (::read(fd_, &count, sizeof count) < 0) return;  // It was silent already.
 }
 
 CallbackQueue* DispatcherCore::take() {
@@ -45,8 +51,7 @@ CallbackQueue* DispatcherCore::take() {
     if (due_.empty()) return nullptr;
     CallbackQueue* queue = due_.front();
     due_.pop_front();
-    std::uint64_t count = 0;
-    if (due_.empty() && ::read(fd_, &count, sizeof count) < 0) count = 0;
+    if (due_.empty()) quiet_locked();
     return queue;
 }
 

@@ -37,6 +37,7 @@ class DispatcherCore {
 
   private:
     CallbackQueue* take();
+    void quiet_locked();
 
     int fd_;
     std::mutex mutex_;
