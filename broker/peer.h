@@ -66,7 +66,7 @@ struct Peer {
     base::Time last_heard{};
     base::Time last_sent{};
     bool ping_sent = false;
-    bool who_sent = false;             ///< A gap was met; one WHO until the next HELLO.
+    bool who_sent = false;  ///< A gap was met; one WHO until the next HELLO.
     session::Session session;
     bool writable_told = true;  ///< What the engine last heard of set_writable.
 

@@ -32,8 +32,8 @@ std::string base64_of(std::string_view bytes) {
     for (std::size_t i = 0; i < bytes.size(); i += 3) {
         std::uint32_t group = 0;
         for (std::size_t j = 0; j < 3; ++j)
-            group = group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j])
-                                                       : 0U);
+            group =
+                group << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
         for (std::size_t j = 0; j < 4; ++j)
             text += i + j <= bytes.size() ? kDigits[group >> (18 - 6 * j) & 63] : '=';
     }
@@ -117,10 +117,9 @@ void append_number(Buffer& block, const Type& type, const Json& value) {
         if (type.bits == 64) return append(block, number);
         return append(block, static_cast<float>(number));
     }
-    const std::uint64_t bits =
-        type.kind == Kind::Unsigned
-            ? unsigned_of(type, value)
-            : static_cast<std::uint64_t>(signed_of(type, type.bits, value));
+    const std::uint64_t bits = type.kind == Kind::Unsigned
+                                   ? unsigned_of(type, value)
+                                   : static_cast<std::uint64_t>(signed_of(type, type.bits, value));
     // Little-endian: the low bytes come first.
     const auto* bytes = reinterpret_cast<const std::byte*>(&bits);
     block.insert(block.end(), bytes, bytes + type.bits / 8);
@@ -331,8 +330,8 @@ Json unpack(Unpacker& unpacker, const Type& type) {
         case Kind::Nanoseconds:
             return unpacker.signed_integer(INT64_MIN, INT64_MAX);
         case Kind::Unsigned:
-            return unpacker.unsigned_integer(
-                type.bits == 64 ? UINT64_MAX : (std::uint64_t{1} << type.bits) - 1);
+            return unpacker.unsigned_integer(type.bits == 64 ? UINT64_MAX
+                                                             : (std::uint64_t{1} << type.bits) - 1);
         case Kind::Float:
             return unpacker.real();
         case Kind::Text:

@@ -53,9 +53,8 @@ CLI::App* add_id_verb(CLI::App& app, const char* name, const char* help, Flags& 
 }
 
 void declare(CLI::App& app, Flags& flags, std::map<CLI::App*, Verb>& verbs) {
-    const std::map<std::string, cli::Output> outputs{{"table", cli::Output::Table},
-                                                     {"json", cli::Output::Json},
-                                                     {"quiet", cli::Output::Quiet}};
+    const std::map<std::string, cli::Output> outputs{
+        {"table", cli::Output::Table}, {"json", cli::Output::Json}, {"quiet", cli::Output::Quiet}};
     app.add_option("--endpoint", flags.endpoint, "the broker; default: FORKMILL_ENDPOINT");
     app.add_option("-o,--output", flags.output, "table, json or quiet")
         ->transform(CLI::CheckedTransformer(outputs));

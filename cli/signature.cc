@@ -21,14 +21,22 @@ struct Word {
     unsigned bits;
 };
 constexpr std::array kWords{
-    Word{"void", Kind::Void, 0},         Word{"nil", Kind::Nil, 0},
-    Word{"bool", Kind::Bool, 0},         Word{"i8", Kind::Signed, 8},
-    Word{"i16", Kind::Signed, 16},       Word{"i32", Kind::Signed, 32},
-    Word{"i64", Kind::Signed, 64},       Word{"u8", Kind::Unsigned, 8},
-    Word{"u16", Kind::Unsigned, 16},     Word{"u32", Kind::Unsigned, 32},
-    Word{"u64", Kind::Unsigned, 64},     Word{"f32", Kind::Float, 32},
-    Word{"f64", Kind::Float, 64},        Word{"str", Kind::Text, 0},
-    Word{"bin", Kind::Binary, 0},        Word{"ns", Kind::Nanoseconds, 0},
+    Word{"void", Kind::Void, 0},
+    Word{"nil", Kind::Nil, 0},
+    Word{"bool", Kind::Bool, 0},
+    Word{"i8", Kind::Signed, 8},
+    Word{"i16", Kind::Signed, 16},
+    Word{"i32", Kind::Signed, 32},
+    Word{"i64", Kind::Signed, 64},
+    Word{"u8", Kind::Unsigned, 8},
+    Word{"u16", Kind::Unsigned, 16},
+    Word{"u32", Kind::Unsigned, 32},
+    Word{"u64", Kind::Unsigned, 64},
+    Word{"f32", Kind::Float, 32},
+    Word{"f64", Kind::Float, 64},
+    Word{"str", Kind::Text, 0},
+    Word{"bin", Kind::Binary, 0},
+    Word{"ns", Kind::Nanoseconds, 0},
 };
 
 class Parser {
@@ -64,8 +72,8 @@ class Parser {
     }
     std::string_view word() {
         const std::size_t from = at_;
-        while (at_ < text_.size() && std::string_view{",:()[]{}<>|?"}.find(text_[at_]) ==
-                                         std::string_view::npos)
+        while (at_ < text_.size() &&
+               std::string_view{",:()[]{}<>|?"}.find(text_[at_]) == std::string_view::npos)
             ++at_;
         if (at_ == from) fail();
         return text_.substr(from, at_ - from);

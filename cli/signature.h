@@ -31,10 +31,10 @@ struct Type {
         Variant,
     };
     Kind kind = Kind::Void;
-    unsigned bits = 0;                ///< Signed, Unsigned, Float.
-    std::vector<Type> parts = {};     ///< What it is made of; Map: key and value.
+    unsigned bits = 0;                    ///< Signed, Unsigned, Float.
+    std::vector<Type> parts = {};         ///< What it is made of; Map: key and value.
     std::vector<std::string> names = {};  ///< Fields of a Struct.
-    std::string text = {};            ///< As it stood in the signature.
+    std::string text = {};                ///< As it stood in the signature.
 };
 
 struct Signature {

@@ -32,8 +32,7 @@ std::string text_field(const Json& object, const char* name) {
 
 std::string signature_of(Connection& connection, const std::string& name) {
     const Answer answer = connection.ask("function", name);
-    if (answer.code == wire::Code::NotFound)
-        throw Failure{kTaskFailed, name + ": " + answer.body};
+    if (answer.code == wire::Code::NotFound) throw Failure{kTaskFailed, name + ": " + answer.body};
     return text_field(parse_answer(answer), "signature");
 }
 
@@ -122,10 +121,25 @@ void print_rows(const Json& rows, const std::vector<std::string>& columns, std::
     for (const Json& row : rows) line([&](const std::string& name) { return cell(row, name); });
 }
 
-const std::vector<std::string> kWorkerColumns{
-    "pool", "host", "pid", "slot", "state", "threads", "running", "held", "done", "task"};
-const std::vector<std::string> kQueueColumns{
-    "name", "ready", "scheduled", "leased", "running", "dead", "workers", "weight", "waiting"};
+const std::vector<std::string> kWorkerColumns{"pool",
+                                              "host",
+                                              "pid",
+                                              "slot",
+                                              "state",
+                                              "threads",
+                                              "running",
+                                              "held",
+                                              "done",
+                                              "task"};
+const std::vector<std::string> kQueueColumns{"name",
+                                             "ready",
+                                             "scheduled",
+                                             "leased",
+                                             "running",
+                                             "dead",
+                                             "workers",
+                                             "weight",
+                                             "waiting"};
 
 void list(const Command& command,
           const char* what,
@@ -211,8 +225,7 @@ void status(const Command& command, std::ostream& out) {
         if (!value.is_structured()) out << key << ": " << cell(body, key) << '\n';
     }
     const Json counters = body.value("counters", Json::object());
-    for (const auto& [key, value] : counters.items())
-        out << key << ": " << value.dump() << '\n';
+    for (const auto& [key, value] : counters.items()) out << key << ": " << value.dump() << '\n';
     out << '\n';
     print_rows(body.value("queues", Json::array()), kQueueColumns, out);
     out << '\n';

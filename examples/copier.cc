@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// E1, a folder copier: every file is a task; completion callbacks in this program move the progress bar.
+// E1, a folder copier: every file is a task; completion callbacks in this program move the progress
+// bar.
 //
 //   copier FROM TO [POOL]       POOL: local:4 (default), ipc://…, tcp://…
-//   copier worker …             the same program as a worker of a daemon's pool (executable: copier, arguments: [worker])
+//   copier worker …             the same program as a worker of a daemon's pool (executable:
+//   copier, arguments: [worker])
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -29,7 +31,10 @@ static std::uint64_t do_copy(std::string from, std::string to) {
     return fs::file_size(to);
 }
 
-static int copy_tree(const fs::path& from, const fs::path& to, const std::string& where, const forkmill::Tasks& tasks) {
+static int copy_tree(const fs::path& from,
+                     const fs::path& to,
+                     const std::string& where,
+                     const forkmill::Tasks& tasks) {
     std::vector<std::pair<std::string, std::string>> files;
     fs::create_directories(to);
     for (const auto& entry : fs::recursive_directory_iterator(from)) {
@@ -48,7 +53,8 @@ static int copy_tree(const fs::path& from, const fs::path& to, const std::string
     ProgressBar bar{"copying", files.size()};
     std::uint64_t bytes = 0;
     std::size_t failed = 0;
-    // Callbacks run one after another on one thread of this program, so they may share what they touch.
+    // Callbacks run one after another on one thread of this program, so they may share what they
+    // touch.
     for (const auto& [source, target] : files) {
         pool.apply_async(copy_file, source, target)
             .then(
@@ -65,7 +71,8 @@ static int copy_tree(const fs::path& from, const fs::path& to, const std::string
     pool.close();
     pool.join();  // All tasks have settled and all callbacks have run.
     bar.finish();
-    std::cout << "copied " << files.size() - failed << " files, " << bytes << " bytes, " << failed << " failed\n";
+    std::cout << "copied " << files.size() - failed << " files, " << bytes << " bytes, " << failed
+              << " failed\n";
     return failed == 0 ? 0 : 1;
 }
 

@@ -7,7 +7,9 @@
 
 #include "forkmill/forkmill.h"
 
-int square(int x) { return x * x; }
+int square(int x) {
+    return x * x;
+}
 
 int main() {
     forkmill::Pool pool{4};

@@ -12,7 +12,10 @@
 
 class ProgressBar {
   public:
-    ProgressBar(std::string title, std::size_t total) : title_(std::move(title)), total_(std::max<std::size_t>(total, 1)), terminal_(::isatty(2) != 0) {}
+    ProgressBar(std::string title, std::size_t total)
+        : title_(std::move(title)),
+          total_(std::max<std::size_t>(total, 1)),
+          terminal_(::isatty(2) != 0) {}
 
     void advance() {
         ++done_;
@@ -34,7 +37,15 @@ class ProgressBar {
         const std::size_t filled = done_ * kWidth / total_;
         const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
         const double rate = seconds > 0 ? static_cast<double>(done_) / seconds : 0;
-        std::fprintf(stderr, "%s%s [%s%s] %zu/%zu  %.0f/s", terminal_ ? "\r" : "", title_.c_str(), std::string(filled, '#').c_str(), std::string(kWidth - filled, '.').c_str(), done_, total_, rate);
+        std::fprintf(stderr,
+                     "%s%s [%s%s] %zu/%zu  %.0f/s",
+                     terminal_ ? "\r" : "",
+                     title_.c_str(),
+                     std::string(filled, '#').c_str(),
+                     std::string(kWidth - filled, '.').c_str(),
+                     done_,
+                     total_,
+                     rate);
     }
 
     std::string title_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// E4, apply against apply_async: the same ten tasks one after another and all at once, with who ran them and how long it took.
+// E4, apply against apply_async: the same ten tasks one after another and all at once, with who ran
+// them and how long it took.
 //
 //   sync_async [POOL]
 //   sync_async worker …
@@ -36,7 +37,8 @@ int main(int argc, char** argv) {
         const auto timed = [](const char* name, auto&& run) {
             const auto start = std::chrono::steady_clock::now();
             const std::set<int> pids = run();
-            const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+            const double seconds =
+                std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
             std::printf("%-12s %.3f s in %zu processes\n", name, seconds, pids.size());
         };
         std::printf("this program is process %d\n", ::getpid());

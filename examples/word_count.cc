@@ -73,7 +73,8 @@ int main(int argc, char** argv) {
         }
         std::sort(ranked.rbegin(), ranked.rend());
         std::cout << words << " words, " << total.size() << " different\n";
-        for (std::size_t i = 0; i < std::min<std::size_t>(10, ranked.size()); ++i) std::cout << ranked[i].first << ' ' << ranked[i].second << '\n';
+        for (std::size_t i = 0; i < std::min<std::size_t>(10, ranked.size()); ++i)
+            std::cout << ranked[i].first << ' ' << ranked[i].second << '\n';
     } catch (const std::exception& error) {
         std::cerr << "word_count: " << error.what() << '\n';
         return 1;

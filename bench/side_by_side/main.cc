@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// tools/bench: Forkmill beside the raw ZeroMQ relay, in interleaved rounds of one run; a JSON line per metric and size, medians.
+// tools/bench: Forkmill beside the raw ZeroMQ relay, in interleaved rounds of one run; a JSON line
+// per metric and size, medians.
 //
-// Two workers everywhere, 32-byte arguments, 8-byte results; 10,000 tasks in flight for rates, one for latency, eight for the 1 MiB echo. relay_ratio is
-// ours ÷ relay; for latencies smaller is better.
+// Two workers everywhere, 32-byte arguments, 8-byte results; 10,000 tasks in flight for rates, one
+// for latency, eight for the 1 MiB echo. relay_ratio is ours ÷ relay; for latencies smaller is
+// better.
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -38,7 +40,9 @@ inline constexpr forkmill::Task<"bench.hold", int(std::string)> hold;
 constexpr int kWorkers = 2;
 constexpr std::size_t kInFlight = 10'000;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 double median(std::vector<double> values) {
     std::sort(values.begin(), values.end());
@@ -60,12 +64,17 @@ forkmill::Tasks make_tasks() {
 class Daemon {
   public:
     explicit Daemon(const std::string& size) {
-        std::string pattern = (std::filesystem::temp_directory_path() / "forkmill-bench-XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "forkmill-bench-XXXXXX").string();
         directory_ = ::mkdtemp(pattern.data());
-        endpoint = size == "ipc" ? "ipc://" + directory_ + "/broker.sock" : "tcp://127.0.0.1:" + std::to_string(40000 + ::getpid() % 20000);
+        endpoint = size == "ipc" ? "ipc://" + directory_ + "/broker.sock"
+                                 : "tcp://127.0.0.1:" + std::to_string(40000 + ::getpid() % 20000);
         const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
-        std::ofstream{directory_ + "/broker.yaml"} << "state_dir: " << directory_ << "/state\nlisten: [\"" << endpoint << "\"]\nlog: {level: warning}\nlimits: {tasks_per_session: 1000000}\npools:\n  default:\n    workers: "
-                                                   << kWorkers << "\n    executable: " << self.string() << "\n";
+        std::ofstream{directory_ + "/broker.yaml"}
+            << "state_dir: " << directory_ << "/state\nlisten: [\"" << endpoint
+            << "\"]\nlog: {level: warning}\nlimits: {tasks_per_session: 1000000}\npools:\n  "
+               "default:\n    workers: "
+            << kWorkers << "\n    executable: " << self.string() << "\n";
         pid_ = ::fork();
         if (pid_ == 0) {
             ::prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -86,7 +95,8 @@ class Daemon {
 
     /// The router is the master's first child.
     pid_t router() const {
-        std::ifstream file{"/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) + "/children"};
+        std::ifstream file{"/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) +
+                           "/children"};
         pid_t child = 0;
         file >> child;
         return child;
@@ -117,7 +127,9 @@ double tasks_per_second(forkmill::Pool& pool, long count) {
         argument[0] = static_cast<std::uint8_t>(i);
         flying.push_back(pool.apply_async(noop, argument));
         if (flying.size() < kInFlight) continue;
-        if (std::move(flying.front()).get() != static_cast<std::uint8_t>(i - static_cast<long>(kInFlight) + 1)) std::abort();
+        if (std::move(flying.front()).get() !=
+            static_cast<std::uint8_t>(i - static_cast<long>(kInFlight) + 1))
+            std::abort();
         flying.pop_front();
     }
     for (auto& result : flying) std::move(result).get();
@@ -158,7 +170,9 @@ double resident_bytes(pid_t pid) {
 }
 
 double bytes_per_queued_task(forkmill::Pool& pool, pid_t process, std::size_t count) {
-    const std::string gate = (std::filesystem::temp_directory_path() / ("forkmill-bench-gate-" + std::to_string(::getpid()))).string();
+    const std::string gate = (std::filesystem::temp_directory_path() /
+                              ("forkmill-bench-gate-" + std::to_string(::getpid())))
+                                 .string();
     std::vector<forkmill::AsyncResult<int>> held;
     for (int i = 0; i < kWorkers; ++i) held.push_back(pool.apply_async(hold, gate));
     ::usleep(300'000);
@@ -176,11 +190,28 @@ double bytes_per_queued_task(forkmill::Pool& pool, pid_t process, std::size_t co
     return (after - before - (process == ::getpid() ? handles : 0)) / static_cast<double>(count);
 }
 
-void print(const char* metric, const std::string& size, double value, const char* unit, double relay) {
+void print(const char* metric,
+           const std::string& size,
+           double value,
+           const char* unit,
+           double relay) {
     if (relay > 0) {
-        std::printf("{\"metric\":\"%s\",\"size\":\"%s\",\"value\":%.1f,\"unit\":\"%s\",\"relay_ratio\":%.2f}\n", metric, size.c_str(), value, unit, value / relay);
+        std::printf(
+            "{\"metric\":\"%s\",\"size\":\"%s\",\"value\":%.1f,\"unit\":\"%s\",\"relay_ratio\":%."
+            "2f}\n",
+            metric,
+            size.c_str(),
+            value,
+            unit,
+            value / relay);
     } else {
-        std::printf("{\"metric\":\"%s\",\"size\":\"%s\",\"value\":%.1f,\"unit\":\"%s\",\"relay_ratio\":null}\n", metric, size.c_str(), value, unit);
+        std::printf(
+            "{\"metric\":\"%s\",\"size\":\"%s\",\"value\":%.1f,\"unit\":\"%s\",\"relay_ratio\":"
+            "null}\n",
+            metric,
+            size.c_str(),
+            value,
+            unit);
     }
     std::fflush(stdout);
 }
@@ -190,15 +221,18 @@ struct Samples {
 };
 
 void measure(const std::string& size, bool quick, Samples& samples) {
-    const std::unique_ptr<Daemon> daemon = size == "embedded" ? nullptr : std::make_unique<Daemon>(size);
+    const std::unique_ptr<Daemon> daemon =
+        size == "embedded" ? nullptr : std::make_unique<Daemon>(size);
     forkmill::Pool pool{options_for(size, daemon.get())};
-    tasks_per_second(pool, 30'000);  // Warm: pages, arenas, branch predictors, the broker's measured run times.
+    tasks_per_second(
+        pool, 30'000);  // Warm: pages, arenas, branch predictors, the broker's measured run times.
     samples.rate.push_back(tasks_per_second(pool, quick ? 300'000 : 1'000'000));
     const auto [p50, p99] = apply_latency(pool, quick ? 2'000 : 10'000);
     samples.p50.push_back(p50);
     samples.p99.push_back(p99);
     samples.echo_mb.push_back(echo_rate(pool, quick ? 300 : 1'500));
-    samples.queued.push_back(bytes_per_queued_task(pool, daemon ? daemon->router() : ::getpid(), 90'000));
+    samples.queued.push_back(
+        bytes_per_queued_task(pool, daemon ? daemon->router() : ::getpid(), 90'000));
 }
 
 }  // namespace
@@ -215,11 +249,16 @@ int main(int argc, char** argv) {
     for (int round = 0; round < (quick ? 1 : 5); ++round) {
         for (const char* transport : {"ipc", "tcp"}) {
             const std::string name = transport;
-            relay[name + ".rate"].push_back(bench::run_relay(transport, kWorkers, quick ? 200'000 : 300'000, 1000, 32).per_second);
-            const auto single = bench::run_relay(transport, kWorkers, quick ? 2'000 : 10'000, 1, 32);
+            relay[name + ".rate"].push_back(
+                bench::run_relay(transport, kWorkers, quick ? 200'000 : 300'000, 1000, 32)
+                    .per_second);
+            const auto single =
+                bench::run_relay(transport, kWorkers, quick ? 2'000 : 10'000, 1, 32);
             relay[name + ".p50"].push_back(single.p50_us);
             relay[name + ".p99"].push_back(single.p99_us);
-            relay[name + ".echo"].push_back(bench::run_relay(transport, kWorkers, quick ? 300 : 1'500, 8, 1 << 20).mb_per_second);
+            relay[name + ".echo"].push_back(
+                bench::run_relay(transport, kWorkers, quick ? 300 : 1'500, 8, 1 << 20)
+                    .mb_per_second);
         }
         for (const char* size : {"embedded", "ipc", "tcp"}) measure(size, quick, samples[size]);
     }

@@ -20,7 +20,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 void* open_socket(void* context, int type) {
     void* socket = zmq_socket(context, type);
@@ -42,7 +44,10 @@ bool receive(void* socket, std::vector<zmq_msg_t>& frames, int flags) {
     return true;
 }
 
-[[noreturn]] void run_broker(const std::string& front, const std::string& back, int credit, int workers) {
+[[noreturn]] void run_broker(const std::string& front,
+                             const std::string& back,
+                             int credit,
+                             int workers) {
     void* context = zmq_ctx_new();
     void* clients = open_socket(context, ZMQ_ROUTER);
     void* servers = open_socket(context, ZMQ_ROUTER);
@@ -53,7 +58,8 @@ bool receive(void* socket, std::vector<zmq_msg_t>& frames, int flags) {
     for (;;) {
         zmq_poll(items, idle.empty() ? 1 : 2, -1);
         for (int i = 0; i < 256 && receive(servers, frames, ZMQ_DONTWAIT); ++i) {
-            const std::string worker{static_cast<char*>(zmq_msg_data(&frames[0])), zmq_msg_size(&frames[0])};
+            const std::string worker{static_cast<char*>(zmq_msg_data(&frames[0])),
+                                     zmq_msg_size(&frames[0])};
             if (frames.size() == 2) {  // A worker's greeting.
                 for (int c = 0; c < credit / workers; ++c) idle.push_back(worker);
                 zmq_msg_close(&frames[1]);
@@ -119,7 +125,8 @@ RelayFigures drive(void* socket, long count, int window, std::size_t bytes) {
     } else {
         long sent = 0;
         for (long got = 0; got < count;) {
-            for (; sent < count && sent - got < window; ++sent) zmq_send(socket, payload.data(), bytes, 0);
+            for (; sent < count && sent - got < window; ++sent)
+                zmq_send(socket, payload.data(), bytes, 0);
             zmq_recv(socket, reply.data(), reply.size(), 0);
             for (++got; zmq_recv(socket, reply.data(), reply.size(), ZMQ_DONTWAIT) >= 0;) ++got;
         }
@@ -132,13 +139,22 @@ RelayFigures drive(void* socket, long count, int window, std::size_t bytes) {
 
 }  // namespace
 
-RelayFigures run_relay(const std::string& transport, int workers, long count, int window, std::size_t bytes) {
-    const std::string base = (std::filesystem::temp_directory_path() / ("forkmill-relay-" + std::to_string(::getpid()))).string();
+RelayFigures run_relay(const std::string& transport,
+                       int workers,
+                       long count,
+                       int window,
+                       std::size_t bytes) {
+    const std::string base =
+        (std::filesystem::temp_directory_path() / ("forkmill-relay-" + std::to_string(::getpid())))
+            .string();
     const int port = 20000 + ::getpid() % 20000;
-    const std::string front = transport == "tcp" ? "tcp://127.0.0.1:" + std::to_string(port) : "ipc://" + base + ".front";
-    const std::string back = transport == "tcp" ? "tcp://127.0.0.1:" + std::to_string(port + 1) : "ipc://" + base + ".back";
+    const std::string front =
+        transport == "tcp" ? "tcp://127.0.0.1:" + std::to_string(port) : "ipc://" + base + ".front";
+    const std::string back = transport == "tcp" ? "tcp://127.0.0.1:" + std::to_string(port + 1)
+                                                : "ipc://" + base + ".back";
     std::vector<pid_t> children;
-    children.push_back(start([&] { run_broker(front, back, std::max(window, workers * 64), workers); }));
+    children.push_back(
+        start([&] { run_broker(front, back, std::max(window, workers * 64), workers); }));
     for (int i = 0; i < workers; ++i) children.push_back(start([&] { run_worker(back); }));
     void* context = zmq_ctx_new();
     void* socket = open_socket(context, ZMQ_DEALER);

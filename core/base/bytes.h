@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Blob: shared bytes that move between layers and threads without being copied; Message: what one peer says at once.
+// Blob: shared bytes that move between layers and threads without being copied; Message: what one
+// peer says at once.
 //
-// Invariants: (1) the bytes of a Blob do not change once a second Blob shares them; (2) a slice keeps its whole block alive, so long-lived
-// small parts are copied out instead (the broker's arena does). Threading: the count is atomic; distinct Blobs are independent.
+// Invariants: (1) the bytes of a Blob do not change once a second Blob shares them; (2) a slice
+// keeps its whole block alive, so long-lived small parts are copied out instead (the broker's arena
+// does). Threading: the count is atomic; distinct Blobs are independent.
 #pragma once
 
 #include <atomic>
@@ -22,16 +24,24 @@ namespace forkmill::base {
 
 using ByteView = std::span<const std::byte>;
 
-inline ByteView bytes_of(std::string_view text) { return {reinterpret_cast<const std::byte*>(text.data()), text.size()}; }
-inline std::string_view text_of(ByteView bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
+inline ByteView bytes_of(std::string_view text) {
+    return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
+inline std::string_view text_of(ByteView bytes) {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 class Blob {
   public:
     Blob() = default;
-    Blob(const Blob& other) noexcept : block_(other.block_), data_(other.data_), size_(other.size_) {
+    Blob(const Blob& other) noexcept
+        : block_(other.block_), data_(other.data_), size_(other.size_) {
         if (block_ != nullptr) block_->count.fetch_add(1, std::memory_order_relaxed);
     }
-    Blob(Blob&& other) noexcept : block_(std::exchange(other.block_, nullptr)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    Blob(Blob&& other) noexcept
+        : block_(std::exchange(other.block_, nullptr)),
+          data_(std::exchange(other.data_, nullptr)),
+          size_(std::exchange(other.size_, 0)) {}
     Blob& operator=(Blob other) noexcept {
         std::swap(block_, other.block_);
         std::swap(data_, other.data_);
@@ -56,7 +66,8 @@ class Blob {
         if (!bytes.empty()) std::memcpy(blob.mutable_data(), bytes.data(), bytes.size());
         return blob;
     }
-    /// Takes over `owner` (moved to the heap) and shows its bytes until the last sharer is gone; ends with owner's destructor.
+    /// Takes over `owner` (moved to the heap) and shows its bytes until the last sharer is gone;
+    /// ends with owner's destructor.
     template <class Owner>
     static Blob adopt(Owner owner, std::byte* data, std::size_t size) {
         struct Holder : Block {
@@ -72,10 +83,14 @@ class Blob {
     std::size_t size() const { return size_; }
     bool empty() const { return size_ == 0; }
     ByteView view() const { return {data_, size_}; }
-    operator ByteView() const { return view(); }  // NOLINT(google-explicit-constructor): a Blob is bytes
+    operator ByteView() const {
+        return view();
+    }  // NOLINT(google-explicit-constructor): a Blob is bytes
 
     /// True when nobody else shares the block, so that its bytes may be written again.
-    bool unique() const { return block_ == nullptr || block_->count.load(std::memory_order_acquire) == 1; }
+    bool unique() const {
+        return block_ == nullptr || block_->count.load(std::memory_order_acquire) == 1;
+    }
     /// REQUIRES: nobody else shares the block.
     std::byte* mutable_data() {
         FORKMILL_CHECK(block_ == nullptr || block_->count.load(std::memory_order_relaxed) == 1);
@@ -101,9 +116,11 @@ class Blob {
         void (*free)(Block*) = nullptr;
     };
 
-    Blob(Block* block, std::byte* data, std::size_t size) : block_(block), data_(data), size_(size) {}
+    Blob(Block* block, std::byte* data, std::size_t size)
+        : block_(block), data_(data), size_(size) {}
     void drop() noexcept {
-        if (block_ != nullptr && block_->count.fetch_sub(1, std::memory_order_acq_rel) == 1) block_->free(block_);
+        if (block_ != nullptr && block_->count.fetch_sub(1, std::memory_order_acq_rel) == 1)
+            block_->free(block_);
         block_ = nullptr;
     }
 

@@ -14,7 +14,8 @@
 
 namespace forkmill::base {
 
-/// Name of a task for ever: the stream its client made at random, and a dense number in it (semantics.md 2).
+/// Name of a task for ever: the stream its client made at random, and a dense number in it
+/// (semantics.md 2).
 struct TaskId {
     std::uint64_t stream = 0;
     std::uint64_t seq = 0;
@@ -31,11 +32,19 @@ struct SessionKey {
 /// 32 lower-case hex digits: the text form of both kinds of 128-bit names.
 inline std::string hex128(std::uint64_t hi, std::uint64_t lo) {
     std::array<char, 33> text{};
-    std::snprintf(text.data(), text.size(), "%016llx%016llx", static_cast<unsigned long long>(hi), static_cast<unsigned long long>(lo));
+    std::snprintf(text.data(),
+                  text.size(),
+                  "%016llx%016llx",
+                  static_cast<unsigned long long>(hi),
+                  static_cast<unsigned long long>(lo));
     return std::string{text.data(), 32};
 }
-inline std::string to_string(const TaskId& id) { return hex128(id.stream, id.seq); }
-inline std::string to_string(const SessionKey& key) { return hex128(key.hi, key.lo); }
+inline std::string to_string(const TaskId& id) {
+    return hex128(id.stream, id.seq);
+}
+inline std::string to_string(const SessionKey& key) {
+    return hex128(key.hi, key.lo);
+}
 
 /// The inverse of to_string(TaskId); nothing else is accepted.
 inline std::optional<TaskId> parse_task_id(std::string_view text) {
@@ -60,9 +69,13 @@ inline std::optional<TaskId> parse_task_id(std::string_view text) {
 
 template <>
 struct std::hash<forkmill::base::SessionKey> {
-    std::size_t operator()(const forkmill::base::SessionKey& key) const noexcept { return static_cast<std::size_t>(key.hi ^ key.lo * 0x9e3779b97f4a7c15ULL); }
+    std::size_t operator()(const forkmill::base::SessionKey& key) const noexcept {
+        return static_cast<std::size_t>(key.hi ^ key.lo * 0x9e3779b97f4a7c15ULL);
+    }
 };
 template <>
 struct std::hash<forkmill::base::TaskId> {
-    std::size_t operator()(const forkmill::base::TaskId& id) const noexcept { return static_cast<std::size_t>(id.stream ^ id.seq * 0x9e3779b97f4a7c15ULL); }
+    std::size_t operator()(const forkmill::base::TaskId& id) const noexcept {
+        return static_cast<std::size_t>(id.stream ^ id.seq * 0x9e3779b97f4a7c15ULL);
+    }
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Result<T>: a value or a Failure. Errors are values inside Forkmill; exceptions live at the SDK's surface only.
+// Result<T>: a value or a Failure. Errors are values inside Forkmill; exceptions live at the SDK's
+// surface only.
 #pragma once
 
 #include <string>
@@ -10,7 +11,8 @@
 
 namespace forkmill::base {
 
-/// Why something was not done: one sentence for a reader, with the limit or the cure where there is one.
+/// Why something was not done: one sentence for a reader, with the limit or the cure where there is
+/// one.
 struct Failure {
     std::string text;
     int error_number = 0;  ///< errno where the system said no, else 0.
@@ -19,8 +21,12 @@ struct Failure {
 template <class T>
 class [[nodiscard]] Result {
   public:
-    Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}        // NOLINT(google-explicit-constructor): a value is a result
-    Result(Failure failure) : state_(std::in_place_index<1>, std::move(failure)) {}  // NOLINT(google-explicit-constructor)
+    Result(T value)
+        : state_(std::in_place_index<0>, std::move(value)) {
+    }  // NOLINT(google-explicit-constructor): a value is a result
+    Result(Failure failure)
+        : state_(std::in_place_index<1>, std::move(failure)) {
+    }  // NOLINT(google-explicit-constructor)
 
     bool ok() const { return state_.index() == 0; }
     explicit operator bool() const { return ok(); }

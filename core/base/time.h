@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The one notion of time: nanoseconds on the monotonic clock.
 //
-// Everything that decides takes `now` as an argument (law 4); only the outermost loops call monotonic_now().
-// Wall time appears in two places only: a task's `deadline` and schedules (semantics.md 10).
+// Everything that decides takes `now` as an argument (law 4); only the outermost loops call
+// monotonic_now(). Wall time appears in two places only: a task's `deadline` and schedules
+// (semantics.md 10).
 #pragma once
 
 #include <chrono>

@@ -30,7 +30,8 @@ int signal_of(std::string_view verb) {
 void hold_master_signals() {
     sigset_t set;
     ::sigemptyset(&set);
-    for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2}) ::sigaddset(&set, number);
+    for (const int number : {SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2})
+        ::sigaddset(&set, number);
     ::sigprocmask(SIG_BLOCK, &set, nullptr);
 }
 

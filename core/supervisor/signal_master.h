@@ -16,7 +16,8 @@ namespace forkmill::supervisor {
 /// verb.
 int signal_of(std::string_view verb);
 
-/// Blocks the operator's signals from now on, for a process that is about to become a master: what comes before Master::run() waits for it there.
+/// Blocks the operator's signals from now on, for a process that is about to become a master: what
+/// comes before Master::run() waits for it there.
 void hold_master_signals();
 
 /// Sends it to the living master whose state directory that is.

@@ -15,12 +15,15 @@ namespace {
 thread_local detail::TaskContext* g_current = nullptr;
 
 detail::TaskContext& current() {
-    if (g_current == nullptr) throw UsageError("context() is of a running task; no task runs on this thread");
+    if (g_current == nullptr)
+        throw UsageError("context() is of a running task; no task runs on this thread");
     return *g_current;
 }
 }  // namespace
 
-Context& context() { return current().context; }
+Context& context() {
+    return current().context;
+}
 
 void Context::progress(double fraction, std::string_view note) {
     detail::TaskContext& task = current();
@@ -40,7 +43,9 @@ Pool& Context::pool() {
 }
 
 namespace detail {
-void set_task_context(TaskContext* task) noexcept { g_current = task; }
+void set_task_context(TaskContext* task) noexcept {
+    g_current = task;
+}
 }  // namespace detail
 
 }  // namespace v0

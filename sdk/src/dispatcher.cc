@@ -8,11 +8,17 @@ inline namespace v0 {
 
 Dispatcher::Dispatcher() : core_(std::make_shared<detail::DispatcherCore>()) {}
 Dispatcher::~Dispatcher() = default;
-int Dispatcher::fd() const { return core_->fd(); }
-std::size_t Dispatcher::dispatch() { return core_->dispatch(); }
+int Dispatcher::fd() const {
+    return core_->fd();
+}
+std::size_t Dispatcher::dispatch() {
+    return core_->dispatch();
+}
 
 namespace detail {
-std::shared_ptr<DispatcherCore> core_of(Dispatcher& dispatcher) { return dispatcher.core_; }
+std::shared_ptr<DispatcherCore> core_of(Dispatcher& dispatcher) {
+    return dispatcher.core_;
+}
 }  // namespace detail
 
 }  // namespace v0

@@ -19,9 +19,12 @@ namespace forkmill {
 inline namespace v0 {
 
 Error::~Error() = default;
-PlainError::PlainError(const std::string& text, Ran ran, bool retryable) : std::runtime_error(text), Error(ran, retryable) {}
+PlainError::PlainError(const std::string& text, Ran ran, bool retryable)
+    : std::runtime_error(text), Error(ran, retryable) {}
 PlainError::~PlainError() = default;
-const char* PlainError::what() const noexcept { return std::runtime_error::what(); }
+const char* PlainError::what() const noexcept {
+    return std::runtime_error::what();
+}
 UsageError::~UsageError() = default;
 TimeoutError::~TimeoutError() = default;
 PackError::~PackError() = default;
@@ -48,11 +51,14 @@ namespace detail {
 
 namespace {
 
-Ran ran_of(const wire::ErrorInfo& info) { return static_cast<Ran>(info.ran); }
+Ran ran_of(const wire::ErrorInfo& info) {
+    return static_cast<Ran>(info.ran);
+}
 
 std::string sentence(const wire::ErrorInfo& info) {
     std::string text = info.what.empty() ? std::string{wire::name_of(info.code)} : info.what;
-    if (!info.task.empty() && info.code != wire::Code::TaskThrew) text = "task " + info.task + ": " + text;
+    if (!info.task.empty() && info.code != wire::Code::TaskThrew)
+        text = "task " + info.task + ": " + text;
     return text;
 }
 
@@ -60,7 +66,8 @@ std::string lost_sentence(const wire::ErrorInfo& info) {
     std::string text = sentence(info);
     if (info.cause == "signal" || info.cause == "killed") {
         const char* name = ::sigabbrev_np(info.number);
-        if (name != nullptr && text.find(std::string{"SIG"} + name) == std::string::npos) text += std::string{" (SIG"} + name + ")";
+        if (name != nullptr && text.find(std::string{"SIG"} + name) == std::string::npos)
+            text += std::string{" (SIG"} + name + ")";
     }
     return text;
 }
@@ -68,8 +75,12 @@ std::string lost_sentence(const wire::ErrorInfo& info) {
 TaskError::Details details_of(const wire::ErrorInfo& info) {
     TaskError::Details details;
     details.text = info.what;
-    if (!info.host.empty()) details.text += " [" + info.type + " in " + info.task + " on " + info.host + ":" + std::to_string(info.pid) + ", attempt " + std::to_string(info.attempt) + "]";
-    for (const auto& [type, what] : info.nested) details.text += "\n  caused by " + type + ": " + what;
+    if (!info.host.empty())
+        details.text += " [" + info.type + " in " + info.task + " on " + info.host + ":" +
+                        std::to_string(info.pid) + ", attempt " + std::to_string(info.attempt) +
+                        "]";
+    for (const auto& [type, what] : info.nested)
+        details.text += "\n  caused by " + type + ": " + what;
     details.type = info.type;
     details.origin = {info.host, info.pid, info.task, static_cast<int>(info.attempt)};
     details.nested = info.nested;
@@ -85,8 +96,10 @@ template <class E>
 
 [[noreturn]] void throw_remote_system(const wire::ErrorInfo& info) {
     // Only the two categories of the standard mean the same number everywhere.
-    const std::error_category& category = info.detail == "system" ? std::system_category() : std::generic_category();
-    throw Remote<std::system_error>{details_of(info), std::system_error{info.number, category, info.what}};
+    const std::error_category& category =
+        info.detail == "system" ? std::system_category() : std::generic_category();
+    throw Remote<std::system_error>{details_of(info),
+                                    std::system_error{info.number, category, info.what}};
 }
 
 struct Row {
@@ -99,13 +112,18 @@ constexpr Row kStandard[] = {
     {"std::runtime_error", [](const wire::ErrorInfo& i) { throw_remote<std::runtime_error>(i); }},
     {"std::logic_error", [](const wire::ErrorInfo& i) { throw_remote<std::logic_error>(i); }},
     {"std::out_of_range", [](const wire::ErrorInfo& i) { throw_remote<std::out_of_range>(i); }},
-    {"std::invalid_argument", [](const wire::ErrorInfo& i) { throw_remote<std::invalid_argument>(i); }},
+    {"std::invalid_argument",
+     [](const wire::ErrorInfo& i) { throw_remote<std::invalid_argument>(i); }},
     {"std::length_error", [](const wire::ErrorInfo& i) { throw_remote<std::length_error>(i); }},
     {"std::domain_error", [](const wire::ErrorInfo& i) { throw_remote<std::domain_error>(i); }},
     {"std::range_error", [](const wire::ErrorInfo& i) { throw_remote<std::range_error>(i); }},
     {"std::overflow_error", [](const wire::ErrorInfo& i) { throw_remote<std::overflow_error>(i); }},
-    {"std::underflow_error", [](const wire::ErrorInfo& i) { throw_remote<std::underflow_error>(i); }},
-    {"std::bad_alloc", [](const wire::ErrorInfo& i) { throw Remote<std::bad_alloc>{details_of(i), std::bad_alloc{}}; }},
+    {"std::underflow_error",
+     [](const wire::ErrorInfo& i) { throw_remote<std::underflow_error>(i); }},
+    {"std::bad_alloc",
+     [](const wire::ErrorInfo& i) {
+         throw Remote<std::bad_alloc>{details_of(i), std::bad_alloc{}};
+     }},
     {"std::system_error", throw_remote_system},
 };
 
@@ -124,36 +142,53 @@ constexpr Row kStandard[] = {
     switch (info.code) {
         case Code::TaskThrew:
         case Code::ResultEncode:
-        case Code::ResultTooBig: throw_task_error(info);
-        case Code::TaskTimeout: throw TaskTimeout{text, ran};
-        case Code::TaskCancelled: throw Cancelled{text, ran};
-        case Code::TaskExpired: throw Expired{text, ran};
-        case Code::WorkerLost: throw WorkerLost{lost_sentence(info), ran, info.cause, info.number, info.detail};
-        case Code::DependencyFailed: throw_task_error(info);
-        case Code::ResultExpired: throw ResultExpired{text};
+        case Code::ResultTooBig:
+            throw_task_error(info);
+        case Code::TaskTimeout:
+            throw TaskTimeout{text, ran};
+        case Code::TaskCancelled:
+            throw Cancelled{text, ran};
+        case Code::TaskExpired:
+            throw Expired{text, ran};
+        case Code::WorkerLost:
+            throw WorkerLost{lost_sentence(info), ran, info.cause, info.number, info.detail};
+        case Code::DependencyFailed:
+            throw_task_error(info);
+        case Code::ResultExpired:
+            throw ResultExpired{text};
         case Code::PoolBroken:
-        case Code::InitializerFailed: throw PoolBroken{text, ran};
-        case Code::TooBig: throw TooBig{text, ran};
+        case Code::InitializerFailed:
+            throw PoolBroken{text, ran};
+        case Code::TooBig:
+            throw TooBig{text, ran};
         case Code::Busy:
         case Code::BrokerFull:
-        case Code::Draining: throw Busy{text, ran, again};
-        case Code::Disconnected: throw Disconnected{text, ran};
+        case Code::Draining:
+            throw Busy{text, ran, again};
+        case Code::Disconnected:
+            throw Disconnected{text, ran};
         case Code::BrokerLost:
         case Code::SessionExpired:
-        case Code::SessionFenced: throw BrokerLost{text, ran};
-        case Code::WouldDeadlock: throw WouldDeadlock{text, ran};
-        case Code::BadArguments: throw PackError{text, ran};
-        default: throw Rejected{text, ran, again};
+        case Code::SessionFenced:
+            throw BrokerLost{text, ran};
+        case Code::WouldDeadlock:
+            throw WouldDeadlock{text, ran};
+        case Code::BadArguments:
+            throw PackError{text, ran};
+        default:
+            throw Rejected{text, ran, again};
     }
 }
 
 std::string demangled(const char* name) {
     int status = 0;
-    const std::unique_ptr<char, decltype(&std::free)> text{abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free};
+    const std::unique_ptr<char, decltype(&std::free)> text{
+        abi::__cxa_demangle(name, nullptr, nullptr, &status), &std::free};
     std::string type = status == 0 ? text.get() : name;
     // Debian's ABI tags are no part of what the user wrote.
     for (const std::string_view tag : {"[abi:cxx11]", "__cxx11::"}) {
-        for (std::size_t at = 0; (at = type.find(tag)) != std::string::npos;) type.erase(at, tag.size());
+        for (std::size_t at = 0; (at = type.find(tag)) != std::string::npos;)
+            type.erase(at, tag.size());
     }
     return type;
 }
@@ -169,7 +204,8 @@ void describe_current(wire::ErrorInfo& info) {
         info.number = failure.code;
         info.detail = failure.payload;
     } catch (const std::system_error& error) {
-        // Its what() ends with the category's message, which the catcher's own system_error adds again.
+        // Its what() ends with the category's message, which the catcher's own system_error adds
+        // again.
         info.what = error.what();
         const std::string message = ": " + error.code().message();
         if (info.what.ends_with(message)) info.what.resize(info.what.size() - message.size());
@@ -201,8 +237,12 @@ void describe_nested(const std::exception& error, wire::ErrorInfo& info) {
 
 void throw_error(const SettledView& view) {
     auto info = wire::unpack_error(view.body);
-    if (!info.ok()) throw ProtocolError{"an outcome without a readable error: " + info.failure().text};
-    if (info.value().code == wire::Code::None) info.value().code = view.outcome == static_cast<std::uint8_t>(wire::Outcome::Cancelled) ? wire::Code::TaskCancelled : wire::Code::TaskThrew;
+    if (!info.ok())
+        throw ProtocolError{"an outcome without a readable error: " + info.failure().text};
+    if (info.value().code == wire::Code::None)
+        info.value().code = view.outcome == static_cast<std::uint8_t>(wire::Outcome::Cancelled)
+                                ? wire::Code::TaskCancelled
+                                : wire::Code::TaskThrew;
     throw_info(info.value());
 }
 
@@ -231,7 +271,8 @@ PackedException pack_exception(const std::exception_ptr& thrown, const ThrownBy&
         info.what = cancelled.what();
         packed.outcome = static_cast<std::uint8_t>(wire::Outcome::Cancelled);
     } catch (const PackError& error) {
-        // Arguments that do not fit come before the code ran; what a task itself threw of this type is no better.
+        // Arguments that do not fit come before the code ran; what a task itself threw of this type
+        // is no better.
         info.code = wire::Code::BadArguments;
         info.type = "forkmill::PackError";
         info.what = error.what();

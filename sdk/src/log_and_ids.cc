@@ -46,10 +46,14 @@ void log(Level level, std::string_view text) noexcept {
 
 void set_log_handler(std::function<void(Level, std::string_view)> handler) {
     const std::lock_guard lock{hook().mutex};
-    hook().handler = handler ? std::make_shared<std::function<void(Level, std::string_view)>>(std::move(handler)) : nullptr;
+    hook().handler =
+        handler ? std::make_shared<std::function<void(Level, std::string_view)>>(std::move(handler))
+                : nullptr;
 }
 
-std::string to_string(const TaskId& id) { return base::to_string(base::TaskId{id.stream, id.seq}); }
+std::string to_string(const TaskId& id) {
+    return base::to_string(base::TaskId{id.stream, id.seq});
+}
 std::optional<TaskId> parse_task_id(std::string_view text) {
     const auto id = base::parse_task_id(text);
     if (!id) return std::nullopt;
@@ -57,8 +61,12 @@ std::optional<TaskId> parse_task_id(std::string_view text) {
 }
 
 namespace detail {
-void log_warning(std::string_view text) noexcept { log(Level::warning, text); }
-void log_info(std::string_view text) noexcept { log(Level::info, text); }
+void log_warning(std::string_view text) noexcept {
+    log(Level::warning, text);
+}
+void log_info(std::string_view text) noexcept {
+    log(Level::info, text);
+}
 }  // namespace detail
 
 }  // namespace v0

@@ -14,7 +14,9 @@ std::uint8_t Unpacker::next() {
 }
 
 Bytes Unpacker::take(std::size_t size) {
-    if (size > left()) throw PackError("expected " + std::to_string(size) + " bytes, got " + std::to_string(left()));
+    if (size > left())
+        throw PackError("expected " + std::to_string(size) + " bytes, got " +
+                        std::to_string(left()));
     const Bytes part = bytes_.subspan(at_, size);
     at_ += size;
     return part;
@@ -27,7 +29,9 @@ std::uint64_t Unpacker::number(std::size_t width) {
 }
 
 std::size_t Unpacker::counted(std::uint64_t count, std::size_t least) {
-    if (count > left() / least) throw PackError("expected " + std::to_string(count) + " elements, but the bytes end before");
+    if (count > left() / least)
+        throw PackError("expected " + std::to_string(count) +
+                        " elements, but the bytes end before");
     return static_cast<std::size_t>(count);
 }
 
@@ -35,8 +39,10 @@ std::string Unpacker::describe_next() const {
     if (at_ >= bytes_.size()) return "nothing";
     const std::uint8_t tag = peek();
     Unpacker copy = *this;
-    if (tag < 0x80 || (tag >= 0xcc && tag <= 0xcf)) return std::to_string(copy.unsigned_integer(UINT64_MAX));
-    if (tag >= 0xe0 || (tag >= 0xd0 && tag <= 0xd3)) return std::to_string(copy.signed_integer(INT64_MIN, INT64_MAX));
+    if (tag < 0x80 || (tag >= 0xcc && tag <= 0xcf))
+        return std::to_string(copy.unsigned_integer(UINT64_MAX));
+    if (tag >= 0xe0 || (tag >= 0xd0 && tag <= 0xd3))
+        return std::to_string(copy.signed_integer(INT64_MIN, INT64_MAX));
     if (tag == 0xca || tag == 0xcb) return std::to_string(copy.real());
     if ((tag & 0xe0) == 0xa0 || (tag >= 0xd9 && tag <= 0xdb)) return "a text";
     if (tag >= 0xc4 && tag <= 0xc6) return "binary bytes";
@@ -47,7 +53,9 @@ std::string Unpacker::describe_next() const {
     return "something unknown";
 }
 
-void Unpacker::mismatch(const std::string& expected) const { throw PackError("expected " + expected + ", got " + describe_next()); }
+void Unpacker::mismatch(const std::string& expected) const {
+    throw PackError("expected " + expected + ", got " + describe_next());
+}
 
 void Unpacker::nil() {
     if (!at_nil()) mismatch("nil");
@@ -61,7 +69,9 @@ bool Unpacker::boolean() {
 
 std::uint64_t Unpacker::unsigned_integer(std::uint64_t max) {
     const std::size_t start = at_;
-    const auto refuse = [&](const std::string& got) { throw PackError("expected an integer from 0 to " + std::to_string(max) + ", got " + got); };
+    const auto refuse = [&](const std::string& got) {
+        throw PackError("expected an integer from 0 to " + std::to_string(max) + ", got " + got);
+    };
     if (left() == 0) refuse("nothing");
     const std::uint8_t tag = next();
     std::uint64_t value = 0;
@@ -85,7 +95,10 @@ std::uint64_t Unpacker::unsigned_integer(std::uint64_t max) {
 
 std::int64_t Unpacker::signed_integer(std::int64_t min, std::int64_t max) {
     const std::size_t start = at_;
-    const auto refuse = [&](const std::string& got) { throw PackError("expected an integer from " + std::to_string(min) + " to " + std::to_string(max) + ", got " + got); };
+    const auto refuse = [&](const std::string& got) {
+        throw PackError("expected an integer from " + std::to_string(min) + " to " +
+                        std::to_string(max) + ", got " + got);
+    };
     if (left() == 0) refuse("nothing");
     const std::uint8_t tag = next();
     std::int64_t value = 0;
@@ -124,7 +137,8 @@ double Unpacker::real() {
         return std::bit_cast<double>(number(8));
     }
     constexpr std::int64_t kExact = std::int64_t{1} << 53;  // Beyond it a double skips integers.
-    if (tag < 0x80 || tag >= 0xe0 || (tag >= 0xcc && tag <= 0xd3)) return static_cast<double>(signed_integer(-kExact, kExact));
+    if (tag < 0x80 || tag >= 0xe0 || (tag >= 0xcc && tag <= 0xd3))
+        return static_cast<double>(signed_integer(-kExact, kExact));
     mismatch("a number");
 }
 
@@ -176,7 +190,8 @@ std::size_t Unpacker::map() {
 }
 
 void Unpacker::end() const {
-    if (left() != 0) throw PackError("expected the end, got " + std::to_string(left()) + " more bytes");
+    if (left() != 0)
+        throw PackError("expected the end, got " + std::to_string(left()) + " more bytes");
 }
 
 std::string field_name(std::string_view names, std::size_t index) {
@@ -188,7 +203,9 @@ std::string field_name(std::string_view names, std::size_t index) {
     return std::string{name};
 }
 
-void rethrow_in(const std::string& where, const PackError& error) { throw PackError(where + ": " + error.what()); }
+void rethrow_in(const std::string& where, const PackError& error) {
+    throw PackError(where + ": " + error.what());
+}
 
 }  // namespace detail
 }  // namespace v0

@@ -99,7 +99,8 @@ Daemon::Daemon(std::vector<std::string> argv,
     std::vector<char*> variables;
     // A case that ran before in this process may have left another directory in our environment.
     for (char** variable = environ; *variable != nullptr; ++variable) {
-        if (!std::string_view{*variable}.starts_with("CONFORMANCE_")) variables.push_back(*variable);
+        if (!std::string_view{*variable}.starts_with("CONFORMANCE_"))
+            variables.push_back(*variable);
     }
     for (std::string& variable : environment) variables.push_back(variable.data());
     variables.push_back(nullptr);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The programs in docs/tutorial do what stands beneath them: each cpp block is compiled against this build and its output compared with the text block.
+// The programs in docs/tutorial do what stands beneath them: each cpp block is compiled against
+// this build and its output compared with the text block.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -42,7 +43,8 @@ std::pair<int, std::string> run(const std::string& command) {
     std::FILE* pipe = ::popen(command.c_str(), "r");
     if (pipe == nullptr) return {-1, "cannot run " + command};
     std::array<char, 4096> buffer{};
-    for (std::size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;) output.append(buffer.data(), got);
+    for (std::size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+        output.append(buffer.data(), got);
     return {::pclose(pipe), output};
 }
 
@@ -61,13 +63,16 @@ TEST(Tutorial, EveryProgramPrintsWhatStandsBeneathIt) {
     const std::string library = FORKMILL_TEST_LIB_DIR;
     const std::vector<Example> examples = examples_of(source + "/docs/tutorial/README.md");
     ASSERT_GE(examples.size(), 6U);
-    const std::string directory = std::filesystem::temp_directory_path() / ("forkmill-tutorial-" + std::to_string(::getpid()));
+    const std::string directory = std::filesystem::temp_directory_path() /
+                                  ("forkmill-tutorial-" + std::to_string(::getpid()));
     std::filesystem::create_directories(directory);
     for (std::size_t i = 0; i < examples.size(); ++i) {
         SCOPED_TRACE("block " + std::to_string(i + 1));
         const std::string program = directory + "/block" + std::to_string(i + 1);
         std::ofstream{program + ".cc"} << examples[i].program;
-        const auto [compiled, messages] = run("g++ -std=c++20 -Wall -Wextra -Werror -I" + source + "/sdk/include " + program + ".cc -L" + library + " -lforkmill -Wl,-rpath," + library + " -o " + program + " 2>&1");
+        const auto [compiled, messages] = run(
+            "g++ -std=c++20 -Wall -Wextra -Werror -I" + source + "/sdk/include " + program +
+            ".cc -L" + library + " -lforkmill -Wl,-rpath," + library + " -o " + program + " 2>&1");
         ASSERT_EQ(compiled, 0) << messages;
         const auto [code, output] = run("timeout 30 " + program);
         EXPECT_EQ(code, 0);

@@ -53,12 +53,12 @@ class Cli : public testing::Test {
   protected:
     void SetUp() override {
         const std::string path = std::string{FORKMILL_TEST_LIB_DIR} + "/forkmill/modules";
-        const auto config = directory_.write("broker.yaml",
-                                             "state_dir: " + (directory_ / "state").string() +
-                                                 "\nlisten: [" + endpoint_ +
-                                                 "]\nmodule_path: [" + path +
-                                                 "]\npools:\n  default:\n    workers: 4\n    "
-                                                 "modules: [demo_module]\n");
+        const auto config =
+            directory_.write("broker.yaml",
+                             "state_dir: " + (directory_ / "state").string() + "\nlisten: [" +
+                                 endpoint_ + "]\nmodule_path: [" + path +
+                                 "]\npools:\n  default:\n    workers: 4\n    "
+                                 "modules: [demo_module]\n");
         daemon_ = std::make_unique<Program>(
             std::vector<std::string>{built_program("forkmilld").string(), "-c", config.string()});
         const auto four_there = [&] {

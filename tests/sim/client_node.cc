@@ -216,7 +216,8 @@ void ClientNode::settle_locally() {
         outcomes_in_[seq] = UINT64_MAX;
         ++settled_;
         World::Truth& truth = world_.truths[{stream_, seq}];
-        if (!truth.cancelled || slot.outcome != static_cast<std::uint8_t>(wire::Outcome::Cancelled)) world_.violate("task " + std::to_string(seq) + " was settled by its client alone");
+        if (!truth.cancelled || slot.outcome != static_cast<std::uint8_t>(wire::Outcome::Cancelled))
+            world_.violate("task " + std::to_string(seq) + " was settled by its client alone");
     }
 }
 
@@ -234,7 +235,9 @@ void ClientNode::arm() {
 std::string ClientNode::unsettled_text() const {
     std::string text;
     for (std::size_t seq = 1; seq < outcomes_in_.size() && text.size() < 200; ++seq) {
-        if (outcomes_in_[seq] == 0) text += " " + std::to_string(seq) + " (" + world_.broker().task_text({stream_, seq}) + ")";
+        if (outcomes_in_[seq] == 0)
+            text +=
+                " " + std::to_string(seq) + " (" + world_.broker().task_text({stream_, seq}) + ")";
     }
     return text;
 }

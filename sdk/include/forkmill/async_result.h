@@ -65,7 +65,8 @@ Stored<T> collect(Group& group) {
 template <class T, class OnValue, class OnError>
 class CallbackPair final : public Completion {
   public:
-    CallbackPair(OnValue on_value, OnError on_error) : on_value_(std::move(on_value)), on_error_(std::move(on_error)) {}
+    CallbackPair(OnValue on_value, OnError on_error)
+        : on_value_(std::move(on_value)), on_error_(std::move(on_error)) {}
     void run(const SettledView& view) override {
         std::optional<Stored<T>> value;
         try {
@@ -106,13 +107,17 @@ inline constexpr bool is_async<AsyncResult<T>> = true;
 
 }  // namespace detail
 
-/// Obtained from Pool::apply_async, map_async, starmap_async or attach. Move-only; dropping it does not cancel its task. It may outlive its Pool: it is
-/// settled by then. Thread safety: distinct results are independent; one belongs to one thread at a time.
+/// Obtained from Pool::apply_async, map_async, starmap_async or attach. Move-only; dropping it does
+/// not cancel its task. It may outlive its Pool: it is settled by then. Thread safety: distinct
+/// results are independent; one belongs to one thread at a time.
 template <class T>
 class [[nodiscard]] AsyncResult {
   public:
     AsyncResult(AsyncResult&& other) noexcept
-        : client_(std::move(other.client_)), ticket_(std::exchange(other.ticket_, {})), group_(std::move(other.group_)), value_(std::move(other.value_)) {}
+        : client_(std::move(other.client_)),
+          ticket_(std::exchange(other.ticket_, {})),
+          group_(std::move(other.group_)),
+          value_(std::move(other.value_)) {}
     AsyncResult& operator=(AsyncResult&& other) noexcept {
         if (this == &other) return *this;
         release();
@@ -124,8 +129,9 @@ class [[nodiscard]] AsyncResult {
     }
     ~AsyncResult() { release(); }
 
-    /// Waits for the result. Throws what the task threw (as itself and as TaskError), WorkerLost, Cancelled, …; TimeoutError and Disconnected leave the
-    /// handle usable, and get() may be repeated.
+    /// Waits for the result. Throws what the task threw (as itself and as TaskError), WorkerLost,
+    /// Cancelled, …; TimeoutError and Disconnected leave the handle usable, and get() may be
+    /// repeated.
     const detail::Stored<T>& get(Duration timeout = forever) const& {
         if (!value_) value_.emplace(fetch(timeout));
         return *value_;
@@ -142,12 +148,14 @@ class [[nodiscard]] AsyncResult {
         try {
             return wait_or_throw(timeout);
         } catch (const Disconnected&) {
-            return false;  // The timeout passed with a silent broker: get() tells, wait() only waits.
+            return false;  // The timeout passed with a silent broker: get() tells, wait() only
+                           // waits.
         }
     }
     bool ready() const {
         check();
-        return group_ ? detail::group_wait_all(*group_, Duration::zero()) : detail::ready(*client_, ticket_);
+        return group_ ? detail::group_wait_all(*group_, Duration::zero())
+                      : detail::ready(*client_, ticket_);
     }
     /// Throws UsageError before the end.
     bool successful() const {
@@ -160,14 +168,21 @@ class [[nodiscard]] AsyncResult {
     }
     void cancel(Cancel how = Cancel::ask) {
         check();
-        group_ ? detail::group_cancel(*group_, how == Cancel::kill) : detail::cancel(*client_, ticket_, how == Cancel::kill);
+        group_ ? detail::group_cancel(*group_, how == Cancel::kill)
+               : detail::cancel(*client_, ticket_, how == Cancel::kill);
     }
-    /// Exactly one of the two is called, once, in the submitting program, also when the result is there already: on_value(T) or on_error(const Error&).
+    /// Exactly one of the two is called, once, in the submitting program, also when the result is
+    /// there already: on_value(T) or on_error(const Error&).
     template <class OnValue, class OnError>
     void then(OnValue on_value, OnError on_error) {
         check();
-        if (!group_) return detail::then(*client_, ticket_, std::make_unique<detail::CallbackPair<T, OnValue, OnError>>(std::move(on_value), std::move(on_error)));
-        auto pair = std::make_shared<std::pair<OnValue, OnError>>(std::move(on_value), std::move(on_error));
+        if (!group_)
+            return detail::then(*client_,
+                                ticket_,
+                                std::make_unique<detail::CallbackPair<T, OnValue, OnError>>(
+                                    std::move(on_value), std::move(on_error)));
+        auto pair =
+            std::make_shared<std::pair<OnValue, OnError>>(std::move(on_value), std::move(on_error));
         detail::group_then(*group_, [group = group_, pair] {
             std::optional<detail::Stored<T>> value;
             try {
@@ -194,8 +209,10 @@ class [[nodiscard]] AsyncResult {
         explicit Awaiter(AsyncResult result) : result_(std::move(result)) {}
         bool await_ready() const { return result_.ready(); }
         void await_suspend(std::coroutine_handle<> waiting) {
-            if (result_.group_) return detail::group_then(*result_.group_, [waiting] { waiting.resume(); });
-            detail::then(*result_.client_, result_.ticket_, std::make_unique<detail::Resume>(waiting));
+            if (result_.group_)
+                return detail::group_then(*result_.group_, [waiting] { waiting.resume(); });
+            detail::then(
+                *result_.client_, result_.ticket_, std::make_unique<detail::Resume>(waiting));
         }
         T await_resume() { return std::move(result_).get(); }
 
@@ -208,8 +225,10 @@ class [[nodiscard]] AsyncResult {
   private:
     friend class Pool;
     friend struct detail::PendingAccess;
-    AsyncResult(detail::ClientPtr client, detail::Ticket ticket) : client_(std::move(client)), ticket_(ticket) {}
-    AsyncResult(detail::ClientPtr client, detail::GroupPtr group) : client_(std::move(client)), group_(std::move(group)) {}
+    AsyncResult(detail::ClientPtr client, detail::Ticket ticket)
+        : client_(std::move(client)), ticket_(ticket) {}
+    AsyncResult(detail::ClientPtr client, detail::GroupPtr group)
+        : client_(std::move(client)), group_(std::move(group)) {}
 
     void check() const {
         if (!client_) throw UsageError("this result was moved from");
@@ -219,7 +238,8 @@ class [[nodiscard]] AsyncResult {
     }
     bool wait_or_throw(Duration timeout) const {
         check();
-        return group_ ? detail::group_wait_all(*group_, timeout) : detail::wait(*client_, ticket_, timeout);
+        return group_ ? detail::group_wait_all(*group_, timeout)
+                      : detail::wait(*client_, ticket_, timeout);
     }
     detail::Stored<T> fetch(Duration timeout) const {
         if (!wait_or_throw(timeout)) throw TimeoutError("the result is not there yet");

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Codec<T>: how values of T travel: the one customisation point for arguments and results.
 //
-// There is a Codec for arithmetic types, enums, strings, byte blocks, durations, paths, optional, variant, complex, pairs, tuples, arrays, the standard
-// containers, and structs with FORKMILL_FIELDS(a, b) in them. For your own: specialise forkmill::Codec<T> with
-//     static std::string signature();  static void encode(Packer&, const T&);  static void decode(Unpacker&, T&);
-// or include forkmill/pack.h for types with MSGPACK_DEFINE. Contiguous numbers travel as one raw block. Views (string_view, span) may be passed as
-// arguments, never be parameter types. Decoding is strict and throws PackError.
+// There is a Codec for arithmetic types, enums, strings, byte blocks, durations, paths, optional,
+// variant, complex, pairs, tuples, arrays, the standard containers, and structs with
+// FORKMILL_FIELDS(a, b) in them. For your own: specialise forkmill::Codec<T> with
+//     static std::string signature();  static void encode(Packer&, const T&);  static void
+//     decode(Unpacker&, T&);
+// or include forkmill/pack.h for types with MSGPACK_DEFINE. Contiguous numbers travel as one raw
+// block. Views (string_view, span) may be passed as arguments, never be parameter types. Decoding
+// is strict and throws PackError.
 #pragma once
 
 #include <array>
@@ -43,7 +46,9 @@ struct Codec;
 namespace detail {
 
 template <class T>
-concept HasFields = requires(T& value) { value.forkmill_tie(); };
+concept HasFields = requires(T& value) {
+    value.forkmill_tie();
+};
 template <class T>
 concept Number = std::is_arithmetic_v<T> && !std::is_same_v<T, bool>;
 template <class T>
@@ -53,13 +58,20 @@ inline constexpr bool is_view<std::basic_string_view<C, Tr>> = true;
 template <class T, std::size_t N>
 inline constexpr bool is_view<std::span<T, N>> = true;
 template <class T>
-concept HasCodec = requires(Packer& packer, const T& value) { Codec<T>::encode(packer, value); };
+concept HasCodec = requires(Packer& packer, const T& value) {
+    Codec<T>::encode(packer, value);
+};
 
 template <class T>
 constexpr void check_codec() {
-    static_assert(!is_view<T>, "forkmill: a task cannot take or return a view (string_view, span): its bytes live in another process; use std::string or std::vector");
-    static_assert(!std::is_pointer_v<T>, "forkmill: a pointer means nothing in another process; pass the value");
-    static_assert(is_view<T> || std::is_pointer_v<T> || HasCodec<T>, "forkmill: this type cannot travel: put FORKMILL_FIELDS(members…) into it, include forkmill/pack.h for MSGPACK_DEFINE, or specialise forkmill::Codec");
+    static_assert(!is_view<T>,
+                  "forkmill: a task cannot take or return a view (string_view, span): its bytes "
+                  "live in another process; use std::string or std::vector");
+    static_assert(!std::is_pointer_v<T>,
+                  "forkmill: a pointer means nothing in another process; pass the value");
+    static_assert(is_view<T> || std::is_pointer_v<T> || HasCodec<T>,
+                  "forkmill: this type cannot travel: put FORKMILL_FIELDS(members…) into it, "
+                  "include forkmill/pack.h for MSGPACK_DEFINE, or specialise forkmill::Codec");
 }
 template <class T>
 std::string signature_of() {
@@ -82,11 +94,18 @@ FORKMILL_API std::string field_name(std::string_view names, std::size_t index);
 
 }  // namespace detail
 
-/// Inside a struct: its members travel in this order. A reader that knows fewer or more members than the writer refuses the value.
-#define FORKMILL_FIELDS(...)                                                  \
-    auto forkmill_tie() { return std::tie(__VA_ARGS__); }                     \
-    auto forkmill_tie() const { return std::tie(__VA_ARGS__); }               \
-    static constexpr std::string_view forkmill_names() { return #__VA_ARGS__; }
+/// Inside a struct: its members travel in this order. A reader that knows fewer or more members
+/// than the writer refuses the value.
+#define FORKMILL_FIELDS(...)                             \
+    auto forkmill_tie() {                                \
+        return std::tie(__VA_ARGS__);                    \
+    }                                                    \
+    auto forkmill_tie() const {                          \
+        return std::tie(__VA_ARGS__);                    \
+    }                                                    \
+    static constexpr std::string_view forkmill_names() { \
+        return #__VA_ARGS__;                             \
+    }
 
 template <>
 struct Codec<bool> {
@@ -116,9 +135,12 @@ struct Codec<T> {
         if constexpr (std::is_floating_point_v<T>) {
             const double wide = unpacker.real();
             value = static_cast<T>(wide);
-            if (static_cast<double>(value) != wide && wide == wide) throw PackError("expected " + signature() + ", got " + std::to_string(wide) + ", which it cannot hold exactly");
+            if (static_cast<double>(value) != wide && wide == wide)
+                throw PackError("expected " + signature() + ", got " + std::to_string(wide) +
+                                ", which it cannot hold exactly");
         } else if constexpr (std::is_signed_v<T>) {
-            value = static_cast<T>(unpacker.signed_integer(std::numeric_limits<T>::min(), std::numeric_limits<T>::max()));
+            value = static_cast<T>(unpacker.signed_integer(std::numeric_limits<T>::min(),
+                                                           std::numeric_limits<T>::max()));
         } else {
             value = static_cast<T>(unpacker.unsigned_integer(std::numeric_limits<T>::max()));
         }
@@ -126,11 +148,13 @@ struct Codec<T> {
 };
 
 template <class T>
-    requires std::is_enum_v<T>
+requires std::is_enum_v<T>
 struct Codec<T> {
     using Number = std::underlying_type_t<T>;
     static std::string signature() { return Codec<Number>::signature(); }
-    static void encode(Packer& packer, T value) { Codec<Number>::encode(packer, static_cast<Number>(value)); }
+    static void encode(Packer& packer, T value) {
+        Codec<Number>::encode(packer, static_cast<Number>(value));
+    }
     static void decode(Unpacker& unpacker, T& value) {
         Number number{};
         Codec<Number>::decode(unpacker, number);
@@ -148,16 +172,25 @@ struct Codec<std::string> {
 template <>
 struct Codec<std::filesystem::path> {
     static std::string signature() { return "str"; }
-    static void encode(Packer& packer, const std::filesystem::path& value) { packer.text(value.native()); }
-    static void decode(Unpacker& unpacker, std::filesystem::path& value) { value = std::string{unpacker.text()}; }
+    static void encode(Packer& packer, const std::filesystem::path& value) {
+        packer.text(value.native());
+    }
+    static void decode(Unpacker& unpacker, std::filesystem::path& value) {
+        value = std::string{unpacker.text()};
+    }
 };
 
 template <class Rep, class Period>
 struct Codec<std::chrono::duration<Rep, Period>> {
     using Value = std::chrono::duration<Rep, Period>;
     static std::string signature() { return "ns"; }
-    static void encode(Packer& packer, Value value) { packer.signed_integer(std::chrono::duration_cast<std::chrono::nanoseconds>(value).count()); }
-    static void decode(Unpacker& unpacker, Value& value) { value = std::chrono::duration_cast<Value>(std::chrono::nanoseconds{unpacker.signed_integer(INT64_MIN, INT64_MAX)}); }
+    static void encode(Packer& packer, Value value) {
+        packer.signed_integer(std::chrono::duration_cast<std::chrono::nanoseconds>(value).count());
+    }
+    static void decode(Unpacker& unpacker, Value& value) {
+        value = std::chrono::duration_cast<Value>(
+            std::chrono::nanoseconds{unpacker.signed_integer(INT64_MIN, INT64_MAX)});
+    }
 };
 
 }  // namespace v0

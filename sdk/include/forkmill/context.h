@@ -20,11 +20,13 @@ struct FORKMILL_API Context {
     TaskId id;
     int attempt = 1;  ///< 1, 2, … : how often the task was handed to a worker.
     std::optional<std::chrono::system_clock::time_point> deadline;
-    std::stop_token stop;  ///< Requested by cancel(ask) and by soft_timeout: return soon, or throw forkmill::Cancelled.
+    std::stop_token stop;  ///< Requested by cancel(ask) and by soft_timeout: return soon, or throw
+                           ///< forkmill::Cancelled.
 
     /// Told to the submitter's on_progress(); only the newest is kept on the way. 0 … 1.
     void progress(double fraction, std::string_view note = {});
-    /// The pool this task runs in: submits to it belong to the worker's own session; waiting for them lends this task's slot.
+    /// The pool this task runs in: submits to it belong to the worker's own session; waiting for
+    /// them lends this task's slot.
     Pool& pool();
 };
 

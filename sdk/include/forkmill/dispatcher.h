@@ -18,8 +18,8 @@ namespace detail {
 std::shared_ptr<DispatcherCore> core_of(Dispatcher& dispatcher);
 }
 
-/// Give its address to PoolOptions::dispatcher; poll fd() for reading and call dispatch() then. Must outlive the pools that use it. dispatch() is called by
-/// one thread at a time.
+/// Give its address to PoolOptions::dispatcher; poll fd() for reading and call dispatch() then.
+/// Must outlive the pools that use it. dispatch() is called by one thread at a time.
 class FORKMILL_API Dispatcher {
   public:
     Dispatcher();

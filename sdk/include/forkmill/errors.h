@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The errors that leave Forkmill, one class per thing a caller does differently.
 //
-// Every one is a forkmill::Error and, by exactly one path, a std::exception. What a task threw arrives as itself *and* as
-// TaskError: Remote<std::out_of_range> is both. ran() and retryable() answer what a caller asks next.
+// Every one is a forkmill::Error and, by exactly one path, a std::exception. What a task threw
+// arrives as itself *and* as TaskError: Remote<std::out_of_range> is both. ran() and retryable()
+// answer what a caller asks next.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +24,8 @@ inline namespace v0 {
 /// Whether the task's code may have run when the error was made.
 enum class Ran : std::uint8_t { no, maybe, yes };
 
-/// Root of all. Not itself a std::exception, so that Remote<E> has only one; what is thrown always is.
+/// Root of all. Not itself a std::exception, so that Remote<E> has only one; what is thrown always
+/// is.
 class FORKMILL_API Error {
   public:
     virtual ~Error();
@@ -50,12 +52,12 @@ class FORKMILL_API PlainError : public std::runtime_error, public Error {
     const char* what() const noexcept override;
 };
 
-#define FORKMILL_ERROR(Name, ran, retryable)                                               \
-    class FORKMILL_API Name : public PlainError {                                          \
-      public:                                                                              \
-        explicit Name(const std::string& text, Ran did = ran, bool again = retryable)      \
-            : PlainError(text, did, again) {}                                              \
-        ~Name() override;                                                                  \
+#define FORKMILL_ERROR(Name, ran, retryable)                                          \
+    class FORKMILL_API Name : public PlainError {                                     \
+      public:                                                                         \
+        explicit Name(const std::string& text, Ran did = ran, bool again = retryable) \
+            : PlainError(text, did, again) {}                                         \
+        ~Name() override;                                                             \
     }
 
 /// The call itself is wrong: a closed pool, a bad option, join() before close().
@@ -64,7 +66,8 @@ FORKMILL_ERROR(UsageError, Ran::no, false);
 FORKMILL_ERROR(TimeoutError, Ran::maybe, true);
 /// Arguments or a result that cannot be packed, or bytes that are not what the task takes.
 FORKMILL_ERROR(PackError, Ran::no, false);
-/// The broker or the worker would not run it: no such queue, another signature, another build, …; the text says which.
+/// The broker or the worker would not run it: no such queue, another signature, another build, …;
+/// the text says which.
 FORKMILL_ERROR(Rejected, Ran::no, false);
 /// Arguments or result above the broker's limits.payload.
 FORKMILL_ERROR(TooBig, Ran::no, false);
@@ -98,7 +101,10 @@ FORKMILL_ERROR(ConfigError, Ran::no, false);
 class FORKMILL_API WorkerLost : public PlainError {
   public:
     WorkerLost(const std::string& text, Ran ran, std::string cause, int number, std::string report)
-        : PlainError(text, ran, false), cause_(std::move(cause)), number_(number), report_(std::move(report)) {}
+        : PlainError(text, ran, false),
+          cause_(std::move(cause)),
+          number_(number),
+          report_(std::move(report)) {}
     ~WorkerLost() override;
     /// exit, signal, oom, …
     const std::string& cause() const { return cause_; }
@@ -138,7 +144,9 @@ class FORKMILL_API TaskError : public Error {
     const std::string& type() const { return details_.type; }
     const Origin& origin() const { return details_.origin; }
     /// (type, what) of nested causes, outermost first.
-    const std::vector<std::pair<std::string, std::string>>& nested() const { return details_.nested; }
+    const std::vector<std::pair<std::string, std::string>>& nested() const {
+        return details_.nested;
+    }
     /// Payload and code of a TaskFailure.
     const std::string& detail() const { return details_.detail; }
     int code() const { return details_.number; }
@@ -161,7 +169,9 @@ class FORKMILL_API Remote final : public E, public TaskError {
 /// Thrown by a task to tell its submitter more than a text: TaskError::code() and detail().
 class FORKMILL_API TaskFailure : public std::runtime_error {
   public:
-    explicit TaskFailure(int failure_code, std::string failure_payload = {}, const std::string& text = "task failure")
+    explicit TaskFailure(int failure_code,
+                         std::string failure_payload = {},
+                         const std::string& text = "task failure")
         : std::runtime_error(text), code(failure_code), payload(std::move(failure_payload)) {}
     ~TaskFailure() override;
     int code;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Forkmill: run C++ functions in other processes. This header is all a program needs; docs/tutorial walks through it.
+// Forkmill: run C++ functions in other processes. This header is all a program needs; docs/tutorial
+// walks through it.
 #pragma once
 
 #include "forkmill/async_result.h"

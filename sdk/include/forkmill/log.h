@@ -13,7 +13,8 @@ inline namespace v0 {
 
 enum class Level : std::uint8_t { error, warning, info, debug };
 
-/// Called for each thing the SDK has to say, from any thread, one at a time. Empty: the default, warnings and errors to stderr.
+/// Called for each thing the SDK has to say, from any thread, one at a time. Empty: the default,
+/// warnings and errors to stderr.
 FORKMILL_API void set_log_handler(std::function<void(Level, std::string_view)> handler);
 
 }  // namespace v0

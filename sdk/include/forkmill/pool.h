@@ -26,30 +26,35 @@ inline namespace v0 {
 class Dispatcher;
 
 struct PoolOptions {
-    int workers = 0;                     ///< Embedded: processes; 0: one per usable CPU. A daemon's pool has its number in YAML.
-    std::string endpoint = {};           ///< "local:N", "ipc://…", "tcp://host:port", "unix://…". Empty: FORKMILL_ENDPOINT, else local.
-    Tasks tasks = {};                    ///< Embedded: what the workers can run beside plain functions.
-    std::optional<int> max_tasks_per_child = {};  ///< Embedded: a worker is replaced after so many tasks, ≥ 1. None: never.
-    int threads = 1;                     ///< Embedded: task threads of each worker.
-    Initializer initializer = {};        ///< Embedded: runs in each worker before its first task.
-    TaskOptions defaults = {};           ///< Of tasks that are submitted without options of their own.
-    Dispatcher* dispatcher = nullptr;    ///< Where callbacks run; null: on one thread of the pool's.
+    int workers =
+        0;  ///< Embedded: processes; 0: one per usable CPU. A daemon's pool has its number in YAML.
+    std::string endpoint = {};  ///< "local:N", "ipc://…", "tcp://host:port", "unix://…". Empty:
+                                ///< FORKMILL_ENDPOINT, else local.
+    Tasks tasks = {};           ///< Embedded: what the workers can run beside plain functions.
+    std::optional<int> max_tasks_per_child =
+        {};           ///< Embedded: a worker is replaced after so many tasks, ≥ 1. None: never.
+    int threads = 1;  ///< Embedded: task threads of each worker.
+    Initializer initializer = {};  ///< Embedded: runs in each worker before its first task.
+    TaskOptions defaults = {};     ///< Of tasks that are submitted without options of their own.
+    Dispatcher* dispatcher = nullptr;  ///< Where callbacks run; null: on one thread of the pool's.
 };
 
 struct WorkerInfo {
     std::string host;
     std::int32_t pid = 0;
-    std::string state;                   ///< idle, busy, draining, stopped, silent, …
+    std::string state;  ///< idle, busy, draining, stopped, silent, …
     std::string pool;
     std::uint32_t slot = 0;
-    std::uint64_t done = 0;              ///< Tasks it finished.
+    std::uint64_t done = 0;  ///< Tasks it finished.
 };
 
-/// Forks the fork server while the program has one thread; the first line of main() in programs that make threads before their first Pool. It lives as long
-/// as the program. What is bound, loaded or captured later is unknown to embedded workers, function pointers excepted.
+/// Forks the fork server while the program has one thread; the first line of main() in programs
+/// that make threads before their first Pool. It lives as long as the program. What is bound,
+/// loaded or captured later is unknown to embedded workers, function pointers excepted.
 FORKMILL_API void init(int& argc, char**& argv);
 
-/// Thread-safe, neither copyable nor movable. Its scope's end terminates it: unfinished tasks end with Cancelled (detached ones live on in the daemon).
+/// Thread-safe, neither copyable nor movable. Its scope's end terminates it: unfinished tasks end
+/// with Cancelled (detached ones live on in the daemon).
 class FORKMILL_API Pool {
   public:
     explicit Pool(PoolOptions options = {});
@@ -68,14 +73,17 @@ class FORKMILL_API Pool {
     detail::ResultOf<T> apply(const T& task, B&&... arguments) {
         return apply_async(task, std::forward<B>(arguments)...).get();
     }
-    /// Submits one task. An argument may be a pending AsyncResult of this pool: the task then waits for it without this program's doing.
+    /// Submits one task. An argument may be a pending AsyncResult of this pool: the task then waits
+    /// for it without this program's doing.
     template <class T, class... B>
     AsyncResult<detail::ResultOf<T>> apply_async(const T& task, B&&... arguments) {
         detail::check_runnable<T>();
-        return {client_, detail::submit_one<T>(*client_, submitter_of(task), std::forward<B>(arguments)...)};
+        return {client_,
+                detail::submit_one<T>(*client_, submitter_of(task), std::forward<B>(arguments)...)};
     }
 
-    /// Results in input order. Throws after every item has settled, with the error of the lowest failed index; what the input throws comes unwrapped.
+    /// Results in input order. Throws after every item has settled, with the error of the lowest
+    /// failed index; what the input throws comes unwrapped.
     template <class T, std::ranges::input_range In>
     auto map(const T& task, In&& inputs, MapOptions options = {}) {
         return std::move(map_group<T, false>(task, inputs, options)).get();
@@ -99,7 +107,9 @@ class FORKMILL_API Pool {
     }
     /// In completion order; index() beside.
     template <class T, std::ranges::input_range In>
-    ResultRange<detail::ResultOf<T>> imap_unordered(const T& task, In&& inputs, MapOptions options = {}) {
+    ResultRange<detail::ResultOf<T>> imap_unordered(const T& task,
+                                                    In&& inputs,
+                                                    MapOptions options = {}) {
         return lazy<T>(task, std::forward<In>(inputs), options, false);
     }
 
@@ -114,7 +124,8 @@ class FORKMILL_API Pool {
     void close();
     /// Cancels everything of this session and wakes all who wait.
     void terminate();
-    /// Waits until all is settled, callbacks included, and, embedded, all workers are gone. Throws UsageError before close() or terminate(), TimeoutError.
+    /// Waits until all is settled, callbacks included, and, embedded, all workers are gone. Throws
+    /// UsageError before close() or terminate(), TimeoutError.
     void join(Duration timeout = forever);
 
     /// For the library: the pool behind a session that somebody else owns.
@@ -128,14 +139,19 @@ class FORKMILL_API Pool {
         return detail::submitter_for(task, defaults_.get());
     }
     template <class T>
-    using ListOf = std::conditional_t<std::is_void_v<detail::ResultOf<T>>, void, std::vector<std::conditional_t<std::is_void_v<detail::ResultOf<T>>, int, detail::ResultOf<T>>>>;
+    using ListOf = std::conditional_t<
+        std::is_void_v<detail::ResultOf<T>>,
+        void,
+        std::vector<
+            std::conditional_t<std::is_void_v<detail::ResultOf<T>>, int, detail::ResultOf<T>>>>;
 
     template <class T, bool Star, class In>
     AsyncResult<ListOf<T>> map_group(const T& task, In& inputs, MapOptions options) {
         detail::check_runnable<T>();
         const detail::Submitter submitter = submitter_of(task);
         std::size_t expected = 0;
-        if constexpr (std::ranges::sized_range<In>) expected = static_cast<std::size_t>(std::ranges::size(inputs));
+        if constexpr (std::ranges::sized_range<In>)
+            expected = static_cast<std::size_t>(std::ranges::size(inputs));
         detail::GroupPtr group = detail::group_begin(client_, submitter.number, expected);
         try {
             std::size_t unsent = 0;
@@ -155,12 +171,20 @@ class FORKMILL_API Pool {
     }
 
     template <class T, class In>
-    ResultRange<detail::ResultOf<T>> lazy(const T& task, In&& inputs, MapOptions options, bool ordered) {
+    ResultRange<detail::ResultOf<T>> lazy(const T& task,
+                                          In&& inputs,
+                                          MapOptions options,
+                                          bool ordered) {
         detail::check_runnable<T>();
         const detail::Submitter submitter = submitter_of(task);
         const std::size_t chunk = options.chunksize != 0 ? options.chunksize : 64;
-        const std::size_t window = options.window != 0 ? options.window : std::max<std::size_t>(1024, 4 * chunk);
-        return {detail::group_begin(client_, submitter.number, window), detail::make_feed<T>(submitter, std::forward<In>(inputs)), window, chunk, ordered};
+        const std::size_t window =
+            options.window != 0 ? options.window : std::max<std::size_t>(1024, 4 * chunk);
+        return {detail::group_begin(client_, submitter.number, window),
+                detail::make_feed<T>(submitter, std::forward<In>(inputs)),
+                window,
+                chunk,
+                ordered};
     }
 
     detail::ClientPtr client_;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// ResultRange: results of imap and imap_unordered, lazily: the input is read a window ahead of what was taken, by the thread that takes.
+// ResultRange: results of imap and imap_unordered, lazily: the input is read a window ahead of what
+// was taken, by the thread that takes.
 #pragma once
 
 #include <cstddef>
@@ -15,24 +16,34 @@
 namespace forkmill {
 inline namespace v0 {
 
-/// An input range: `for (double y : pool.imap(simulate, seeds))`. Move-only, one thread at a time. Destroying it cancels what it submitted and is not done.
-/// An lvalue input must outlive it. An error of a task is thrown where its result would have come; next() may go on after it. What the input range throws
-/// comes, unwrapped, after the results of the items before.
+/// An input range: `for (double y : pool.imap(simulate, seeds))`. Move-only, one thread at a time.
+/// Destroying it cancels what it submitted and is not done. An lvalue input must outlive it. An
+/// error of a task is thrown where its result would have come; next() may go on after it. What the
+/// input range throws comes, unwrapped, after the results of the items before.
 template <class T>
 class [[nodiscard]] ResultRange {
   public:
     /// Submits the next input; false at the end of the input.
     using Feed = std::function<bool(detail::Group&)>;
 
-    ResultRange(detail::GroupPtr group, Feed feed, std::size_t window, std::size_t chunk, bool ordered)
-        : group_(std::move(group)), feed_(std::move(feed)), window_(window), chunk_(chunk), ordered_(ordered) {}
+    ResultRange(detail::GroupPtr group,
+                Feed feed,
+                std::size_t window,
+                std::size_t chunk,
+                bool ordered)
+        : group_(std::move(group)),
+          feed_(std::move(feed)),
+          window_(window),
+          chunk_(chunk),
+          ordered_(ordered) {}
     ResultRange(ResultRange&&) noexcept = default;
     ResultRange& operator=(ResultRange&&) = delete;
     ~ResultRange() {
         if (group_) detail::group_cancel(*group_, false);
     }
 
-    /// The next result; nullopt after the last. Throws TimeoutError (and can be continued), the task's error, or what the input threw.
+    /// The next result; nullopt after the last. Throws TimeoutError (and can be continued), the
+    /// task's error, or what the input threw.
     std::optional<detail::Stored<T>> next(Duration timeout = forever) {
         fill();
         if (taken_ == fed_) {
@@ -41,7 +52,8 @@ class [[nodiscard]] ResultRange {
         }
         std::size_t index = taken_;
         if (ordered_) {
-            if (!detail::group_wait_item(*group_, index, timeout)) throw TimeoutError("the next result is not there yet");
+            if (!detail::group_wait_item(*group_, index, timeout))
+                throw TimeoutError("the next result is not there yet");
         } else {
             const std::optional<std::size_t> settled = detail::group_next(*group_, timeout);
             if (!settled) throw TimeoutError("no further result is there yet");

@@ -2,9 +2,11 @@
 // Task: the typed contract of something a worker can run, shared by client and worker.
 //
 //     inline constexpr forkmill::Task<"thumb.resize", Image(Image, int)> resize;
-//     pool.apply(resize, photo, 128);      pool.apply_async(resize.with({.queue = "gpu"}), photo, 128);
+//     pool.apply(resize, photo, 128);      pool.apply_async(resize.with({.queue = "gpu"}), photo,
+//     128);
 //
-// The name is the task's for ever: ≤ 128 characters of A-Z a-z 0-9 _ . -. A plain function is a task too, wherever the same program runs.
+// The name is the task's for ever: ≤ 128 characters of A-Z a-z 0-9 _ . -. A plain function is a
+// task too, wherever the same program runs.
 #pragma once
 
 #include <algorithm>
@@ -27,14 +29,18 @@ namespace detail {
 template <std::size_t N>
 struct FixedString {
     char data[N]{};
-    consteval FixedString(const char (&text)[N]) { std::copy_n(text, N, data); }  // NOLINT(google-explicit-constructor): a name is a string
+    consteval FixedString(const char (&text)[N]) {
+        std::copy_n(text, N, data);
+    }  // NOLINT(google-explicit-constructor): a name is a string
     constexpr std::string_view view() const { return {data, N - 1}; }
 };
 
 constexpr bool is_name(std::string_view name) {
     if (name.empty() || name.size() > 128) return false;
     for (const char c : name) {
-        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') && c != '_' && c != '.' && c != '-') return false;
+        if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
+            c != '_' && c != '.' && c != '-')
+            return false;
     }
     return true;
 }
@@ -77,11 +83,14 @@ template <detail::FixedString N, class Signature>
 struct Task;
 template <detail::FixedString N, class R, class... A>
 struct Task<N, R(A...)> {
-    static_assert(detail::is_name(N.view()), "forkmill: a task's name is 1 to 128 characters of A-Z a-z 0-9 _ . -");
+    static_assert(detail::is_name(N.view()),
+                  "forkmill: a task's name is 1 to 128 characters of A-Z a-z 0-9 _ . -");
     using Signature = R(A...);
     using Contract = detail::Contract<R(A...)>;
     static constexpr std::string_view name = N.view();
-    Call<R(A...)> with(TaskOptions options) const { return {std::string{name}, std::move(options)}; }
+    Call<R(A...)> with(TaskOptions options) const {
+        return {std::string{name}, std::move(options)};
+    }
 };
 
 namespace detail {
@@ -91,7 +100,9 @@ template <class Tuple, std::size_t... I>
 Tuple unpack_arguments(const Arguments& packed, std::index_sequence<I...>) {
     Unpacker unpacker{packed.body};
     const std::size_t count = unpacker.array();
-    if (count != sizeof...(I)) throw PackError("expected " + std::to_string(sizeof...(I)) + " arguments, got " + std::to_string(count));
+    if (count != sizeof...(I))
+        throw PackError("expected " + std::to_string(sizeof...(I)) + " arguments, got " +
+                        std::to_string(count));
     Tuple values{};
     [[maybe_unused]] const auto one = [&]<std::size_t At>(std::integral_constant<std::size_t, At>) {
         using Value = std::tuple_element_t<At, Tuple>;
@@ -117,7 +128,8 @@ Tuple unpack_arguments(const Arguments& packed, std::index_sequence<I...>) {
 template <class R, class... A>
 template <class F>
 void Contract<R(A...)>::invoke(F&& function, const detail::Arguments& packed, Buffer& result) {
-    auto values = unpack_arguments<typename Contract::Arguments>(packed, std::index_sequence_for<A...>{});
+    auto values =
+        unpack_arguments<typename Contract::Arguments>(packed, std::index_sequence_for<A...>{});
     const auto call = [&](auto&... each) -> decltype(auto) { return function(std::move(each)...); };
     Packer packer{result};
     if constexpr (std::is_void_v<R>) {
@@ -132,7 +144,8 @@ void Contract<R(A...)>::invoke(F&& function, const detail::Arguments& packed, Bu
 /// Runs a bare function whose address travels beside it.
 template <class R, class... A>
 void run_function(const void* function, const Arguments& arguments, Buffer& result) {
-    Contract<R(A...)>::invoke(reinterpret_cast<R (*)(A...)>(const_cast<void*>(function)), arguments, result);
+    Contract<R(A...)>::invoke(
+        reinterpret_cast<R (*)(A...)>(const_cast<void*>(function)), arguments, result);
 }
 
 template <class T>
@@ -140,7 +153,10 @@ struct FunctionOf;
 template <class R, class... A>
 struct FunctionOf<R (*)(A...)> {
     using Signature = R(A...);
-    static std::string name(R (*function)(A...)) { return function_name(reinterpret_cast<const void*>(function), reinterpret_cast<const void*>(&run_function<R, A...>)); }
+    static std::string name(R (*function)(A...)) {
+        return function_name(reinterpret_cast<const void*>(function),
+                             reinterpret_cast<const void*>(&run_function<R, A...>));
+    }
 };
 template <class R, class... A>
 struct FunctionOf<R (*)(A...) noexcept> : FunctionOf<R (*)(A...)> {};
@@ -157,24 +173,30 @@ template <class T>
 concept PlainFunction = std::is_function_v<std::remove_pointer_t<std::decay_t<T>>>;
 /// A lambda without captures: its code has an address, like a function's.
 template <class T>
-concept Captureless = std::is_class_v<std::decay_t<T>> && !is_task<std::decay_t<T>> && !is_call<std::decay_t<T>> && requires(const std::decay_t<T>& f) { +f; };
+concept Captureless = std::is_class_v<std::decay_t<T>> && !is_task<std::decay_t<T>> &&
+                      !is_call<std::decay_t<T>> && requires(const std::decay_t<T>& f) {
+    +f;
+};
 template <class T>
-concept Runnable = is_task<std::decay_t<T>> || is_call<std::decay_t<T>> || PlainFunction<T> || Captureless<T>;
+concept Runnable =
+    is_task<std::decay_t<T>> || is_call<std::decay_t<T>> || PlainFunction<T> || Captureless<T>;
 
 template <class T>
 constexpr void check_runnable() {
-    static_assert(Runnable<T>, "forkmill: this is no task: pass a forkmill::Task, a plain function, or a lambda without captures (captured values cannot reach another process; make them arguments)");
+    static_assert(
+        Runnable<T>,
+        "forkmill: this is no task: pass a forkmill::Task, a plain function, or a lambda without "
+        "captures (captured values cannot reach another process; make them arguments)");
 }
 
 template <class T>
 struct ContractOf;
 template <class T>
-    requires(is_task<T> || is_call<T>)
-struct ContractOf<T> {
+requires(is_task<T> || is_call<T>) struct ContractOf<T> {
     using type = typename T::Contract;
 };
 template <class T>
-    requires std::is_pointer_v<T>
+requires std::is_pointer_v<T>
 struct ContractOf<T> {
     using type = Contract<typename FunctionOf<T>::Signature>;
 };

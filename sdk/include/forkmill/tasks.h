@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Tasks: what a worker can run; Initializer: what each worker does before its first task. Both are copyable values.
+// Tasks: what a worker can run; Initializer: what each worker does before its first task. Both are
+// copyable values.
 #pragma once
 
 #include <memory>
@@ -21,7 +22,9 @@ template <class Contract, class F>
 class BoundRunner final : public Runner {
   public:
     explicit BoundRunner(F function) : function_(std::move(function)) {}
-    void run(const Arguments& arguments, Buffer& result) const override { Contract::invoke(function_, arguments, result); }
+    void run(const Arguments& arguments, Buffer& result) const override {
+        Contract::invoke(function_, arguments, result);
+    }
 
   private:
     F function_;
@@ -34,29 +37,38 @@ inline constexpr bool accepts<F, std::tuple<A...>> = std::is_invocable_v<F&, A&&
 template <class R, class F, class Tuple>
 inline constexpr bool yields = false;
 template <class R, class F, class... A>
-inline constexpr bool yields<R, F, std::tuple<A...>> = std::is_void_v<R> || std::is_convertible_v<std::invoke_result_t<F&, A&&...>, R>;
+inline constexpr bool yields<R, F, std::tuple<A...>> =
+    std::is_void_v<R> || std::is_convertible_v<std::invoke_result_t<F&, A&&...>, R>;
 
 template <class C, class F>
 struct ThunkFor;
 template <class R, class... A, class F>
 struct ThunkFor<Contract<R(A...)>, F> {
     /// The callable is a function pointer: its address travels beside the thunk.
-    static void run(const void* function, const Arguments& arguments, Buffer& result) { Contract<R(A...)>::invoke(reinterpret_cast<F>(const_cast<void*>(function)), arguments, result); }
+    static void run(const void* function, const Arguments& arguments, Buffer& result) {
+        Contract<R(A...)>::invoke(
+            reinterpret_cast<F>(const_cast<void*>(function)), arguments, result);
+    }
 };
 
 }  // namespace detail
 
 struct Tasks {
-    /// Binds the code of a task; a second bind of the same name replaces the first. Function pointers and lambdas without captures are known in every
-    /// process of this program; callables with state only in workers that were forked after the bind (an embedded pool's snapshot).
+    /// Binds the code of a task; a second bind of the same name replaces the first. Function
+    /// pointers and lambdas without captures are known in every process of this program; callables
+    /// with state only in workers that were forked after the bind (an embedded pool's snapshot).
     template <class T, class F>
     Tasks& bind(const T& task, F&& code) {
         using C = detail::ContractFor<T>;
         using Code = std::decay_t<F>;
-        static_assert(detail::is_task<std::decay_t<T>>, "forkmill: bind() takes a forkmill::Task and the code that runs it");
-        static_assert(detail::accepts<const Code, typename C::Arguments>, "forkmill: this code does not take the task's arguments (by value, in this order)");
+        static_assert(detail::is_task<std::decay_t<T>>,
+                      "forkmill: bind() takes a forkmill::Task and the code that runs it");
+        static_assert(
+            detail::accepts<const Code, typename C::Arguments>,
+            "forkmill: this code does not take the task's arguments (by value, in this order)");
         if constexpr (detail::accepts<const Code, typename C::Arguments>) {
-            static_assert(detail::yields<typename C::Result, const Code, typename C::Arguments>, "forkmill: this code does not return the task's result");
+            static_assert(detail::yields<typename C::Result, const Code, typename C::Arguments>,
+                          "forkmill: this code does not return the task's result");
         }
         static_cast<void>(task);
         detail::TaskEntry entry;
@@ -88,7 +100,9 @@ struct Tasks {
     std::vector<detail::TaskEntry> entries_;
 };
 
-inline const std::vector<detail::TaskEntry>& task_entries(const Tasks& tasks) { return tasks.entries_; }
+inline const std::vector<detail::TaskEntry>& task_entries(const Tasks& tasks) {
+    return tasks.entries_;
+}
 
 /// Runs once in each worker before its first task. Made by initializer().
 struct Initializer {
@@ -100,17 +114,21 @@ struct Initializer {
     detail::Buffer arguments;
 };
 
-/// `initializer(load_model, "weights.bin")`: the function and the arguments it is called with, packed now.
+/// `initializer(load_model, "weights.bin")`: the function and the arguments it is called with,
+/// packed now.
 template <class... A, class... B>
 Initializer initializer(void (*function)(A...), B&&... initargs) {
-    static_assert(sizeof...(A) == sizeof...(B), "forkmill: an initializer's arguments must match its function");
-    static_assert((std::is_convertible_v<B, std::decay_t<A>> && ...), "forkmill: an initializer's arguments must match its function");
+    static_assert(sizeof...(A) == sizeof...(B),
+                  "forkmill: an initializer's arguments must match its function");
+    static_assert((std::is_convertible_v<B, std::decay_t<A>> && ...),
+                  "forkmill: an initializer's arguments must match its function");
     Initializer made;
     made.thunk = &detail::run_function<void, A...>;
     made.function = reinterpret_cast<const void*>(function);
     detail::Packer packer{made.arguments};
     packer.array(sizeof...(A));
-    (detail::encode_value<std::decay_t<A>>(packer, std::decay_t<A>(std::forward<B>(initargs))), ...);
+    (detail::encode_value<std::decay_t<A>>(packer, std::decay_t<A>(std::forward<B>(initargs))),
+     ...);
     return made;
 }
 

@@ -8,8 +8,9 @@
 namespace forkmill {
 inline namespace v0 {
 
-/// Bind tasks, then `return worker.run(argc, argv)` as the last line of main(). Started by hand (`--connect tcp://head:7700`, `-c worker.yaml`) it is the
-/// master of a worker host; started by a master (forkmilld's pool `executable`, or itself) it is one worker. Make no thread before.
+/// Bind tasks, then `return worker.run(argc, argv)` as the last line of main(). Started by hand
+/// (`--connect tcp://head:7700`, `-c worker.yaml`) it is the master of a worker host; started by a
+/// master (forkmilld's pool `executable`, or itself) it is one worker. Make no thread before.
 struct FORKMILL_API Worker {
     Tasks tasks;
     Initializer initializer;

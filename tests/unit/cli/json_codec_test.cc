@@ -55,8 +55,7 @@ TEST(JsonCodec, PacksWhatTheSdkUnpacks) {
     EXPECT_EQ(argument<double>("1"), 1.0);
     EXPECT_EQ(argument<float>("0.1"), 0.1F);
     EXPECT_EQ(argument<std::string>("\"é\""), "é");
-    EXPECT_EQ(argument<std::vector<std::uint8_t>>("\"ab\""),
-              (std::vector<std::uint8_t>{'a', 'b'}));
+    EXPECT_EQ(argument<std::vector<std::uint8_t>>("\"ab\""), (std::vector<std::uint8_t>{'a', 'b'}));
     EXPECT_EQ(argument<std::vector<std::uint8_t>>(R"({"base64":"/wAB"})"),
               (std::vector<std::uint8_t>{255, 0, 1}));
     EXPECT_EQ(argument<std::vector<std::int32_t>>("[1,-2]"), (std::vector<std::int32_t>{1, -2}));

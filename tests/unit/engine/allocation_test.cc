@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The hot path takes nothing from the heap once it is warm (semantics.md 23).
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // The replaced operators pair malloc with free on purpose.
+#pragma GCC diagnostic ignored \
+    "-Wmismatched-new-delete"  // The replaced operators pair malloc with free on purpose.
 #include <gtest/gtest.h>
 
 #include <cstdlib>

@@ -16,7 +16,9 @@ void encode_block(Packer& packer, const T* data, std::size_t count) {
 }
 template <class T>
 std::size_t block_count(Bytes bytes) {
-    if (bytes.size() % sizeof(T) != 0) throw PackError("expected whole elements of " + std::to_string(sizeof(T)) + " bytes, got " + std::to_string(bytes.size()) + " bytes");
+    if (bytes.size() % sizeof(T) != 0)
+        throw PackError("expected whole elements of " + std::to_string(sizeof(T)) + " bytes, got " +
+                        std::to_string(bytes.size()) + " bytes");
     return bytes.size() / sizeof(T);
 }
 template <class T>
@@ -35,12 +37,15 @@ struct SequenceCodec {
     }
     static void decode(Unpacker& unpacker, C& value) {
         value.clear();
-        for (std::size_t left = unpacker.array(); left > 0; --left) value.insert(value.end(), decode_value<V>(unpacker));
+        for (std::size_t left = unpacker.array(); left > 0; --left)
+            value.insert(value.end(), decode_value<V>(unpacker));
     }
 };
 template <class C, class K, class V>
 struct MapCodec {
-    static std::string signature() { return "{" + signature_of<K>() + ":" + signature_of<V>() + "}"; }
+    static std::string signature() {
+        return "{" + signature_of<K>() + ":" + signature_of<V>() + "}";
+    }
     static void encode(Packer& packer, const C& value) {
         packer.map(value.size());
         for (const auto& [key, mapped] : value) {
@@ -52,7 +57,8 @@ struct MapCodec {
         value.clear();
         for (std::size_t left = unpacker.map(); left > 0; --left) {
             K key = decode_value<K>(unpacker);
-            if (!value.emplace(std::move(key), decode_value<V>(unpacker)).second) throw PackError("expected every key once, got one twice");
+            if (!value.emplace(std::move(key), decode_value<V>(unpacker)).second)
+                throw PackError("expected every key once, got one twice");
         }
     }
 };
@@ -73,7 +79,9 @@ struct TupleCodec<std::tuple<T...>> {
     template <class Tuple>
     static void decode(Unpacker& unpacker, Tuple& value) {
         const std::size_t count = unpacker.array();
-        if (count != sizeof...(T)) throw PackError("expected " + std::to_string(sizeof...(T)) + " elements, got " + std::to_string(count));
+        if (count != sizeof...(T))
+            throw PackError("expected " + std::to_string(sizeof...(T)) + " elements, got " +
+                            std::to_string(count));
         std::apply([&](auto&... each) { (Codec<T>::decode(unpacker, each), ...); }, value);
     }
 };
@@ -83,7 +91,9 @@ struct TupleCodec<std::tuple<T...>> {
 template <>
 struct Codec<std::vector<std::byte>> {
     static std::string signature() { return "bin"; }
-    static void encode(Packer& packer, const std::vector<std::byte>& value) { packer.binary(value.data(), value.size()); }
+    static void encode(Packer& packer, const std::vector<std::byte>& value) {
+        packer.binary(value.data(), value.size());
+    }
     static void decode(Unpacker& unpacker, std::vector<std::byte>& value) {
         const detail::Bytes bytes = unpacker.binary();
         value.assign(bytes.begin(), bytes.end());
@@ -92,7 +102,9 @@ struct Codec<std::vector<std::byte>> {
 template <detail::Number T, class A>
 struct Codec<std::vector<T, A>> {
     static std::string signature() { return detail::list_signature<T>(); }
-    static void encode(Packer& packer, const std::vector<T, A>& value) { detail::encode_block(packer, value.data(), value.size()); }
+    static void encode(Packer& packer, const std::vector<T, A>& value) {
+        detail::encode_block(packer, value.data(), value.size());
+    }
     static void decode(Unpacker& unpacker, std::vector<T, A>& value) {
         const detail::Bytes bytes = unpacker.binary();
         value.resize(detail::block_count<T>(bytes));
@@ -102,10 +114,14 @@ struct Codec<std::vector<T, A>> {
 template <detail::Number T, std::size_t N>
 struct Codec<std::array<T, N>> {
     static std::string signature() { return detail::list_signature<T>(); }
-    static void encode(Packer& packer, const std::array<T, N>& value) { detail::encode_block(packer, value.data(), N); }
+    static void encode(Packer& packer, const std::array<T, N>& value) {
+        detail::encode_block(packer, value.data(), N);
+    }
     static void decode(Unpacker& unpacker, std::array<T, N>& value) {
         const detail::Bytes bytes = unpacker.binary();
-        if (detail::block_count<T>(bytes) != N) throw PackError("expected " + std::to_string(N) + " elements, got " + std::to_string(bytes.size() / sizeof(T)));
+        if (detail::block_count<T>(bytes) != N)
+            throw PackError("expected " + std::to_string(N) + " elements, got " +
+                            std::to_string(bytes.size() / sizeof(T)));
         if constexpr (N > 0) std::memcpy(value.data(), bytes.data(), bytes.size());
     }
 };
@@ -118,7 +134,9 @@ struct Codec<std::array<T, N>> {
     }
     static void decode(Unpacker& unpacker, std::array<T, N>& value) {
         const std::size_t count = unpacker.array();
-        if (count != N) throw PackError("expected " + std::to_string(N) + " elements, got " + std::to_string(count));
+        if (count != N)
+            throw PackError("expected " + std::to_string(N) + " elements, got " +
+                            std::to_string(count));
         for (T& each : value) Codec<T>::decode(unpacker, each);
     }
 };
@@ -131,7 +149,8 @@ struct Codec<std::vector<bool, A>> {
     }
     static void decode(Unpacker& unpacker, std::vector<bool, A>& value) {
         value.clear();
-        for (std::size_t left = unpacker.array(); left > 0; --left) value.push_back(unpacker.boolean());
+        for (std::size_t left = unpacker.array(); left > 0; --left)
+            value.push_back(unpacker.boolean());
     }
 };
 template <class T, class A>
@@ -143,11 +162,13 @@ struct Codec<std::list<T, A>> : detail::SequenceCodec<std::list<T, A>, T> {};
 template <class T, class C, class A>
 struct Codec<std::set<T, C, A>> : detail::SequenceCodec<std::set<T, C, A>, T> {};
 template <class T, class H, class E, class A>
-struct Codec<std::unordered_set<T, H, E, A>> : detail::SequenceCodec<std::unordered_set<T, H, E, A>, T> {};
+struct Codec<std::unordered_set<T, H, E, A>>
+    : detail::SequenceCodec<std::unordered_set<T, H, E, A>, T> {};
 template <class K, class V, class C, class A>
 struct Codec<std::map<K, V, C, A>> : detail::MapCodec<std::map<K, V, C, A>, K, V> {};
 template <class K, class V, class H, class E, class A>
-struct Codec<std::unordered_map<K, V, H, E, A>> : detail::MapCodec<std::unordered_map<K, V, H, E, A>, K, V> {};
+struct Codec<std::unordered_map<K, V, H, E, A>>
+    : detail::MapCodec<std::unordered_map<K, V, H, E, A>, K, V> {};
 template <class A, class B>
 struct Codec<std::pair<A, B>> : detail::TupleCodec<std::tuple<A, B>> {};
 template <class... T>
@@ -155,8 +176,13 @@ struct Codec<std::tuple<T...>> : detail::TupleCodec<std::tuple<T...>> {};
 
 template <class T>
 struct Codec<std::complex<T>> {
-    static std::string signature() { return "(" + detail::signature_of<T>() + "," + detail::signature_of<T>() + ")"; }
-    static void encode(Packer& packer, const std::complex<T>& value) { detail::TupleCodec<std::tuple<T, T>>::encode(packer, std::tuple{value.real(), value.imag()}); }
+    static std::string signature() {
+        return "(" + detail::signature_of<T>() + "," + detail::signature_of<T>() + ")";
+    }
+    static void encode(Packer& packer, const std::complex<T>& value) {
+        detail::TupleCodec<std::tuple<T, T>>::encode(packer,
+                                                     std::tuple{value.real(), value.imag()});
+    }
     static void decode(Unpacker& unpacker, std::complex<T>& value) {
         std::tuple<T, T> parts;
         detail::TupleCodec<std::tuple<T, T>>::decode(unpacker, parts);
@@ -194,7 +220,11 @@ struct Codec<std::variant<T...>> {
     static void encode(Packer& packer, const std::variant<T...>& value) {
         packer.array(2);
         packer.unsigned_integer(value.index());
-        std::visit([&](const auto& each) { detail::encode_value<std::decay_t<decltype(each)>>(packer, each); }, value);
+        std::visit(
+            [&](const auto& each) {
+                detail::encode_value<std::decay_t<decltype(each)>>(packer, each);
+            },
+            value);
     }
     static void decode(Unpacker& unpacker, std::variant<T...>& value) {
         if (unpacker.array() != 2) throw PackError("expected an array of alternative and value");
@@ -212,20 +242,29 @@ struct Codec<T> {
     static std::string signature() { return text(std::make_index_sequence<kCount>{}); }
     static void encode(Packer& packer, const T& value) {
         packer.array(kCount);
-        std::apply([&](const auto&... each) { (detail::encode_value<std::decay_t<decltype(each)>>(packer, each), ...); }, value.forkmill_tie());
+        std::apply(
+            [&](const auto&... each) {
+                (detail::encode_value<std::decay_t<decltype(each)>>(packer, each), ...);
+            },
+            value.forkmill_tie());
     }
     static void decode(Unpacker& unpacker, T& value) {
         const std::size_t count = unpacker.array();
-        if (count != kCount) throw PackError("expected " + std::to_string(kCount) + " fields, got " + std::to_string(count));
+        if (count != kCount)
+            throw PackError("expected " + std::to_string(kCount) + " fields, got " +
+                            std::to_string(count));
         std::size_t index = 0;
-        std::apply([&](auto&... each) { (field(unpacker, each, index++), ...); }, value.forkmill_tie());
+        std::apply([&](auto&... each) { (field(unpacker, each, index++), ...); },
+                   value.forkmill_tie());
     }
 
   private:
     template <std::size_t... I>
     static std::string text(std::index_sequence<I...>) {
         std::string all = "{";
-        ((all += (I == 0 ? "" : ",") + detail::field_name(T::forkmill_names(), I) + ":" + detail::signature_of<std::decay_t<std::tuple_element_t<I, Tie>>>()), ...);
+        ((all += (I == 0 ? "" : ",") + detail::field_name(T::forkmill_names(), I) + ":" +
+                 detail::signature_of<std::decay_t<std::tuple_element_t<I, Tie>>>()),
+         ...);
         return all + "}";
     }
     template <class F>

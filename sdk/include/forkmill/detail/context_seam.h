@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the worker sets around each run of a task's code, and how it packs what that code threw. Nothing here is promised to users.
+// What the worker sets around each run of a task's code, and how it packs what that code threw.
+// Nothing here is promised to users.
 #pragma once
 
 #include <exception>
@@ -28,7 +29,8 @@ struct ThrownBy {
     std::string_view task;
     int attempt = 1;
 };
-/// Bytes of the wire::ErrorInfo for what a task threw, and how it ended as a wire::Outcome value (Failed; Cancelled for a forkmill::Cancelled).
+/// Bytes of the wire::ErrorInfo for what a task threw, and how it ended as a wire::Outcome value
+/// (Failed; Cancelled for a forkmill::Cancelled).
 struct PackedException {
     Buffer body;
     std::uint8_t outcome = 1;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// Packer and Unpacker: the msgpack of arguments and results, written and read strictly and without msgpack.hpp.
+// Packer and Unpacker: the msgpack of arguments and results, written and read strictly and without
+// msgpack.hpp.
 //
-// Unpacker throws PackError for whatever does not fit: ranges are checked, nothing is narrowed in silence, and a length is believed only as far as there
-// are bytes. Threading: values.
+// Unpacker throws PackError for whatever does not fit: ranges are checked, nothing is narrowed in
+// silence, and a length is believed only as far as there are bytes. Threading: values.
 #pragma once
 
 #include <bit>
@@ -20,7 +21,8 @@ namespace forkmill {
 inline namespace v0 {
 namespace detail {
 
-static_assert(std::endian::native == std::endian::little, "forkmill: raw blocks are little-endian, and so must be this machine");
+static_assert(std::endian::native == std::endian::little,
+              "forkmill: raw blocks are little-endian, and so must be this machine");
 
 class Packer {
   public:
@@ -31,20 +33,28 @@ class Packer {
     void unsigned_integer(std::uint64_t value) {
         if (value < 0x80) return byte(static_cast<std::uint8_t>(value));
         if (value <= 0xff) return tagged(0xcc, static_cast<std::uint8_t>(value));
-        if (value <= 0xffff) return tagged(0xcd, __builtin_bswap16(static_cast<std::uint16_t>(value)));
-        if (value <= 0xffffffff) return tagged(0xce, __builtin_bswap32(static_cast<std::uint32_t>(value)));
+        if (value <= 0xffff)
+            return tagged(0xcd, __builtin_bswap16(static_cast<std::uint16_t>(value)));
+        if (value <= 0xffffffff)
+            return tagged(0xce, __builtin_bswap32(static_cast<std::uint32_t>(value)));
         tagged(0xcf, __builtin_bswap64(value));
     }
     void signed_integer(std::int64_t value) {
         if (value >= 0) return unsigned_integer(static_cast<std::uint64_t>(value));
         if (value >= -32) return byte(static_cast<std::uint8_t>(value));
         if (value >= INT8_MIN) return tagged(0xd0, static_cast<std::uint8_t>(value));
-        if (value >= INT16_MIN) return tagged(0xd1, __builtin_bswap16(static_cast<std::uint16_t>(value)));
-        if (value >= INT32_MIN) return tagged(0xd2, __builtin_bswap32(static_cast<std::uint32_t>(value)));
+        if (value >= INT16_MIN)
+            return tagged(0xd1, __builtin_bswap16(static_cast<std::uint16_t>(value)));
+        if (value >= INT32_MIN)
+            return tagged(0xd2, __builtin_bswap32(static_cast<std::uint32_t>(value)));
         tagged(0xd3, __builtin_bswap64(static_cast<std::uint64_t>(value)));
     }
-    void single(float value) { tagged(0xca, __builtin_bswap32(std::bit_cast<std::uint32_t>(value))); }
-    void real(double value) { tagged(0xcb, __builtin_bswap64(std::bit_cast<std::uint64_t>(value))); }
+    void single(float value) {
+        tagged(0xca, __builtin_bswap32(std::bit_cast<std::uint32_t>(value)));
+    }
+    void real(double value) {
+        tagged(0xcb, __builtin_bswap64(std::bit_cast<std::uint64_t>(value)));
+    }
     void text(std::string_view value) {
         if (value.size() < 32) {
             byte(static_cast<std::uint8_t>(0xa0 | value.size()));
@@ -59,12 +69,14 @@ class Packer {
     }
     void array(std::size_t size) {
         if (size < 16) return byte(static_cast<std::uint8_t>(0x90 | size));
-        if (size <= 0xffff) return tagged(0xdc, __builtin_bswap16(static_cast<std::uint16_t>(size)));
+        if (size <= 0xffff)
+            return tagged(0xdc, __builtin_bswap16(static_cast<std::uint16_t>(size)));
         tagged(0xdd, __builtin_bswap32(static_cast<std::uint32_t>(size)));
     }
     void map(std::size_t size) {
         if (size < 16) return byte(static_cast<std::uint8_t>(0x80 | size));
-        if (size <= 0xffff) return tagged(0xde, __builtin_bswap16(static_cast<std::uint16_t>(size)));
+        if (size <= 0xffff)
+            return tagged(0xde, __builtin_bswap16(static_cast<std::uint16_t>(size)));
         tagged(0xdf, __builtin_bswap32(static_cast<std::uint32_t>(size)));
     }
     Buffer& buffer() { return out_; }
