@@ -79,8 +79,6 @@ bool is_block(const Type& list) {
            (each.kind == Kind::Unsigned && each.bits > 8);
 }
 
-// ---- JSON to bytes
-
 std::int64_t signed_of(const Type& type, unsigned bits, const Json& value) {
     if (!value.is_number_integer()) misfit(type, value);
     if (value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX) misfit(type, value);
@@ -233,8 +231,6 @@ void pack(Packer& packer, const Type& type, const Json& value) {
             return pack_variant(packer, type, value);
     }
 }
-
-// ---- bytes to JSON
 
 Json unpack(Unpacker& unpacker, const Type& type);
 

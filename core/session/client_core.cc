@@ -103,8 +103,6 @@ bool ClientCore::takes(wire::Kind kind) {
     }
 }
 
-// ---- what is said
-
 void ClientCore::pump(bool speak) {
     Impl& i = *impl_;
     i.sink.on_turn(*this);
@@ -229,8 +227,6 @@ void ClientCore::taken(std::uint64_t records, std::uint64_t bytes) {
 std::uint64_t ClientCore::credit_records_left() const {
     return impl_->credit_records - std::min(impl_->credit_records, impl_->sent_records);
 }
-
-// ---- what is heard
 
 base::Status ClientCore::on_message(const wire::Header&, const base::Message& message) {
     Impl& i = *impl_;

@@ -54,8 +54,6 @@ void ClientSession::send(base::Message message, base::Time now, ClientOut& out) 
     last_sent_ = now;
 }
 
-// ---- the connection
-
 void ClientSession::on_connected(net::ConnId conn, base::Time now, ClientOut& out) {
     if (final()) return;
     conn_ = conn;
@@ -113,8 +111,6 @@ void ClientSession::drop_connection(base::Time now, ClientOut& out) {
     out.items.push_back({conn_, {}, true});
     on_disconnected(conn_, now, out);
 }
-
-// ---- what is heard
 
 void ClientSession::on_message(net::ConnId conn,
                                const base::Message& message,
@@ -264,8 +260,6 @@ void ClientSession::on_numbered(const wire::Header& header,
     }
     if (header.kind != wire::Kind::Drain) broken("a kind that is not for clients", now, out);
 }
-
-// ---- what is said
 
 void ClientSession::tick(base::Time now, ClientOut& out) {
     if (final()) return;

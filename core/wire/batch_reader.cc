@@ -137,8 +137,6 @@ bool BatchReader::open_dependencies(std::uint32_t& count) {
     return count <= kDependenciesMax || cursor_.fail(Code::TooManyDependencies);
 }
 
-// ---- SUBMIT
-
 SubmitReader::SubmitReader(const Cursor& cursor, const base::Message& message)
     : BatchReader(cursor, message) {
     SubmitRecord record;
@@ -193,8 +191,6 @@ bool SubmitReader::read_extras() {
     if (read_trace(array, extras_)) read_parent(array, extras_);
     return cursor_.ok() && array.close();
 }
-
-// ---- TASKS
 
 TasksReader::TasksReader(const Cursor& cursor, const base::Message& message)
     : BatchReader(cursor, message) {
@@ -252,8 +248,6 @@ bool TasksReader::read_extras() {
     }
     return cursor_.ok() && array.close();
 }
-
-// ---- RESULTS
 
 ResultsReader::ResultsReader(const Cursor& cursor, const base::Message& message)
     : BatchReader(cursor, message) {

@@ -99,7 +99,7 @@ base::Message BatchWriter::finish_frame(const Header& header, std::uint32_t fiel
     return message;
 }
 
-// ---- SUBMIT: [template, first_seq, flags, [body…], extras?]…
+// SUBMIT: [template, first_seq, flags, [body…], extras?]…
 
 bool SubmitWriter::fits(const SubmitRecord& record) const {
     return BatchWriter::fits(record.body,
@@ -167,7 +167,7 @@ void SubmitWriter::clear() {
     open_ = false;
 }
 
-// ---- TASKS: [template, stream, first_seq, attempt, crashes, flags, [lease, body…], extras?]…
+// TASKS: [template, stream, first_seq, attempt, crashes, flags, [lease, body…], extras?]…
 
 bool TasksWriter::fits(const TaskRecord& record) const {
     std::size_t elements = kGroupElements + kRecordElements + extras_elements(record.extras);
@@ -254,7 +254,7 @@ void TasksWriter::clear() {
     open_ = false;
 }
 
-// ---- RESULTS: busy_ns, [ref, status, body…]
+// RESULTS: busy_ns, [ref, status, body…]
 
 bool ResultsWriter::fits(const BodyRef& body) const {
     return BatchWriter::fits(body, kRecordElements, kRecordBytes);

@@ -26,8 +26,6 @@
 
 namespace forkmill::wire {
 
-// ---- Frames
-
 /// Bytes before the first field of a frame that encode() or a writer of batch.h made: the prefix,
 /// the array head, and number, ack and floor in nine bytes each. stamp() rewrites the last three in
 /// place.
@@ -51,8 +49,6 @@ base::Message encode_chunk(const Header& header,
                            bool last,
                            base::Blob bytes);
 
-// ---- One struct, one kind
-//
 // encode(): `header.kind` says which kind it is (PING and PONG share Ping; WHO, FENCED and BYE
 // share Bye, whose reason is for readers only). A list that could pass kElementsMax is the caller's
 // to split (kListMax entries are always fine). decode(): `out` is a fresh default-made struct;
@@ -98,8 +94,6 @@ FORKMILL_WIRE_STRUCT(HostRecord);  // HOST and HOST_VERB
 [[nodiscard]] Code decode(Cursor& cursor, const base::Message& message, Chunk& out);
 /// The fields alone; the caller checks that there is exactly one payload frame.
 [[nodiscard]] Code decode(Cursor& cursor, Chunk& out);
-
-// ---- Errors of tasks
 
 /// The body of a non-success result. Texts are cut to kTextMax, `detail` to kDetailMax, `nested`
 /// to 16.

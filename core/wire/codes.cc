@@ -114,81 +114,51 @@ std::string_view name_of(Outcome outcome) {
 }
 
 std::string_view name_of(Kind kind) {
-    switch (kind) {
-        case Kind::Hello:
-            return "HELLO";
-        case Kind::Welcome:
-            return "WELCOME";
-        case Kind::Reject:
-            return "REJECT";
-        case Kind::Fenced:
-            return "FENCED";
-        case Kind::Who:
-            return "WHO";
-        case Kind::Ping:
-            return "PING";
-        case Kind::Pong:
-            return "PONG";
-        case Kind::Ack:
-            return "ACK";
-        case Kind::Err:
-            return "ERR";
-        case Kind::Template:
-            return "TEMPLATE";
-        case Kind::Submit:
-            return "SUBMIT";
-        case Kind::Accepted:
-            return "ACCEPTED";
-        case Kind::Refused:
-            return "REFUSED";
-        case Kind::Forgotten:
-            return "FORGOTTEN";
-        case Kind::Cancel:
-            return "CANCEL";
-        case Kind::Attach:
-            return "ATTACH";
-        case Kind::Release:
-            return "RELEASE";
-        case Kind::Query:
-            return "QUERY";
-        case Kind::Reply:
-            return "REPLY";
-        case Kind::Tasks:
-            return "TASKS";
-        case Kind::Started:
-            return "STARTED";
-        case Kind::Return:
-            return "RETURN";
-        case Kind::Stale:
-            return "STALE";
-        case Kind::Held:
-            return "HELD";
-        case Kind::Adopt:
-            return "ADOPT";
-        case Kind::CancelLease:
-            return "CANCEL_LEASE";
-        case Kind::Blocked:
-            return "BLOCKED";
-        case Kind::Unblocked:
-            return "UNBLOCKED";
-        case Kind::Results:
-            return "RESULTS";
-        case Kind::Partial:
-            return "PARTIAL";
-        case Kind::Chunk:
-            return "CHUNK";
-        case Kind::Credit:
-            return "CREDIT";
-        case Kind::Drain:
-            return "DRAIN";
-        case Kind::Bye:
-            return "BYE";
-        case Kind::Host:
-            return "HOST";
-        case Kind::HostVerb:
-            return "HOST_VERB";
-    }
-    return "unknown";  // decode_header() asks this to know which kinds there are.
+    static constexpr auto kNames = [] {
+        std::array<std::string_view, 256> names{};
+        names.fill("unknown");  // decode_header() asks this to know which kinds there are.
+        const auto name = [&](Kind one, std::string_view text) {
+            names[static_cast<std::uint8_t>(one)] = text;
+        };
+        name(Kind::Hello, "HELLO");
+        name(Kind::Welcome, "WELCOME");
+        name(Kind::Reject, "REJECT");
+        name(Kind::Fenced, "FENCED");
+        name(Kind::Who, "WHO");
+        name(Kind::Ping, "PING");
+        name(Kind::Pong, "PONG");
+        name(Kind::Ack, "ACK");
+        name(Kind::Err, "ERR");
+        name(Kind::Template, "TEMPLATE");
+        name(Kind::Submit, "SUBMIT");
+        name(Kind::Accepted, "ACCEPTED");
+        name(Kind::Refused, "REFUSED");
+        name(Kind::Forgotten, "FORGOTTEN");
+        name(Kind::Cancel, "CANCEL");
+        name(Kind::Attach, "ATTACH");
+        name(Kind::Release, "RELEASE");
+        name(Kind::Query, "QUERY");
+        name(Kind::Reply, "REPLY");
+        name(Kind::Tasks, "TASKS");
+        name(Kind::Started, "STARTED");
+        name(Kind::Return, "RETURN");
+        name(Kind::Stale, "STALE");
+        name(Kind::Held, "HELD");
+        name(Kind::Adopt, "ADOPT");
+        name(Kind::CancelLease, "CANCEL_LEASE");
+        name(Kind::Blocked, "BLOCKED");
+        name(Kind::Unblocked, "UNBLOCKED");
+        name(Kind::Results, "RESULTS");
+        name(Kind::Partial, "PARTIAL");
+        name(Kind::Chunk, "CHUNK");
+        name(Kind::Credit, "CREDIT");
+        name(Kind::Drain, "DRAIN");
+        name(Kind::Bye, "BYE");
+        name(Kind::Host, "HOST");
+        name(Kind::HostVerb, "HOST_VERB");
+        return names;
+    }();
+    return kNames[static_cast<std::uint8_t>(kind)];
 }
 
 }  // namespace forkmill::wire

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <map>
 #include <vector>
 
 #include "core/wire/codec.h"
@@ -93,6 +94,47 @@ wire::Code batch_again(const wire::Header& header,
     return wire::Code::None;
 }
 
+/// The kinds whose fields are one struct.
+inline wire::Code (*struct_decoder(wire::Kind kind))(const wire::Header&, wire::Cursor) {
+    using wire::Kind;
+    using Decoder = wire::Code (*)(const wire::Header&, wire::Cursor);
+    static const std::map<Kind, Decoder> kDecoders{
+        {Kind::Hello, struct_again<wire::Hello>},
+        {Kind::Welcome, struct_again<wire::Welcome>},
+        {Kind::Reject, struct_again<wire::Reject>},
+        {Kind::Fenced, struct_again<wire::Bye>},
+        {Kind::Who, struct_again<wire::Bye>},
+        {Kind::Ping, struct_again<wire::Ping>},
+        {Kind::Pong, struct_again<wire::Ping>},
+        {Kind::Err, struct_again<wire::Err>},
+        {Kind::Template, struct_again<wire::TemplateDef>},
+        {Kind::Accepted, struct_again<wire::Accepted>},
+        {Kind::Refused, struct_again<wire::Refused>},
+        {Kind::Forgotten, struct_again<wire::Forgotten>},
+        {Kind::Cancel, struct_again<wire::Cancel>},
+        {Kind::Attach, struct_again<wire::Attach>},
+        {Kind::Release, struct_again<wire::Release>},
+        {Kind::Query, struct_again<wire::Query>},
+        {Kind::Reply, struct_again<wire::Reply>},
+        {Kind::Started, struct_again<wire::Started>},
+        {Kind::Return, struct_again<wire::Return>},
+        {Kind::Stale, struct_again<wire::Stale>},
+        {Kind::Held, struct_again<wire::Held>},
+        {Kind::Adopt, struct_again<wire::Adopt>},
+        {Kind::CancelLease, struct_again<wire::CancelLease>},
+        {Kind::Blocked, struct_again<wire::Blocked>},
+        {Kind::Unblocked, struct_again<wire::Unblocked>},
+        {Kind::Partial, struct_again<wire::Partial>},
+        {Kind::Credit, struct_again<wire::Credit>},
+        {Kind::Drain, struct_again<wire::DrainMsg>},
+        {Kind::Bye, struct_again<wire::Bye>},
+        {Kind::Host, struct_again<wire::HostRecord>},
+        {Kind::HostVerb, struct_again<wire::HostRecord>},
+    };
+    const auto row = kDecoders.find(kind);
+    return row == kDecoders.end() ? nullptr : row->second;
+}
+
 /// Every decoder, by the kind the frame names. None: the frame was sound.
 inline wire::Code decode_any(const base::Message& message) {
     using wire::Kind;
@@ -100,82 +142,26 @@ inline wire::Code decode_any(const base::Message& message) {
     wire::Cursor c;
     const wire::Code code = wire::decode_header(message, h, c);
     if (code != wire::Code::None) return code;
+    if (const auto decoder = struct_decoder(h.kind)) return decoder(h, c);
     switch (h.kind) {
-        case Kind::Hello:
-            return struct_again<wire::Hello>(h, c);
-        case Kind::Welcome:
-            return struct_again<wire::Welcome>(h, c);
-        case Kind::Reject:
-            return struct_again<wire::Reject>(h, c);
-        case Kind::Ping:
-        case Kind::Pong:
-            return struct_again<wire::Ping>(h, c);
         case Kind::Ack:
             return c.finish();
-        case Kind::Err:
-            return struct_again<wire::Err>(h, c);
-        case Kind::Template:
-            return struct_again<wire::TemplateDef>(h, c);
         case Kind::Submit:
             return batch_again<wire::SubmitReader, wire::SubmitWriter, wire::SubmitRecord>(
                 h, c, message);
-        case Kind::Accepted:
-            return struct_again<wire::Accepted>(h, c);
-        case Kind::Refused:
-            return struct_again<wire::Refused>(h, c);
-        case Kind::Forgotten:
-            return struct_again<wire::Forgotten>(h, c);
-        case Kind::Cancel:
-            return struct_again<wire::Cancel>(h, c);
-        case Kind::Attach:
-            return struct_again<wire::Attach>(h, c);
-        case Kind::Release:
-            return struct_again<wire::Release>(h, c);
-        case Kind::Query:
-            return struct_again<wire::Query>(h, c);
-        case Kind::Reply:
-            return struct_again<wire::Reply>(h, c);
         case Kind::Tasks:
             return batch_again<wire::TasksReader, wire::TasksWriter, wire::TaskRecord>(
                 h, c, message);
-        case Kind::Started:
-            return struct_again<wire::Started>(h, c);
-        case Kind::Return:
-            return struct_again<wire::Return>(h, c);
-        case Kind::Stale:
-            return struct_again<wire::Stale>(h, c);
-        case Kind::Held:
-            return struct_again<wire::Held>(h, c);
-        case Kind::Adopt:
-            return struct_again<wire::Adopt>(h, c);
-        case Kind::CancelLease:
-            return struct_again<wire::CancelLease>(h, c);
-        case Kind::Blocked:
-            return struct_again<wire::Blocked>(h, c);
-        case Kind::Unblocked:
-            return struct_again<wire::Unblocked>(h, c);
         case Kind::Results:
             return batch_again<wire::ResultsReader, wire::ResultsWriter, wire::ResultRecord>(
                 h, c, message);
-        case Kind::Partial:
-            return struct_again<wire::Partial>(h, c);
         case Kind::Chunk: {
             wire::Chunk chunk;
             return wire::decode(c, message, chunk);
         }
-        case Kind::Credit:
-            return struct_again<wire::Credit>(h, c);
-        case Kind::Drain:
-            return struct_again<wire::DrainMsg>(h, c);
-        case Kind::Fenced:
-        case Kind::Who:
-        case Kind::Bye:
-            return struct_again<wire::Bye>(h, c);
-        case Kind::Host:
-        case Kind::HostVerb:
-            return struct_again<wire::HostRecord>(h, c);
+        default:
+            return wire::Code::ProtoKind;
     }
-    return wire::Code::ProtoKind;
 }
 
 /// A corpus file: one byte (payload frames, 0 to 3), then the control frame.

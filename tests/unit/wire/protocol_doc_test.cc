@@ -62,7 +62,7 @@ TEST(ProtocolDoc, NamesNothingThatTheHeadersDoNotDeclare) {
     std::ptrdiff_t kinds = 0;
     for (int number = 0; number <= 0xff; ++number)
         kinds += name_of(static_cast<Kind>(number)) != "unknown";
-    EXPECT_EQ(enumerators("core/wire/messages.h", "enum class Kind"), kinds);
+    EXPECT_EQ(enumerators("core/wire/kinds.h", "enum class Kind"), kinds);
     std::ptrdiff_t codes = 1;
     for (int number = 1; number <= 0xffff; ++number)
         codes += info_of(static_cast<Code>(number)).code != Code::None;
