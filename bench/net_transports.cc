@@ -29,7 +29,7 @@ struct Load {
     std::size_t messages = 100'000;
     std::size_t bytes = 12'000;
     std::size_t window = 16;
-    base::Duration spin = kSpin;
+    base::Duration spin = base::kSpin;
 };
 
 double cpu_seconds() {

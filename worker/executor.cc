@@ -1,20 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/executor.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <system_error>
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/spin.h"
 #include "core/wire/limits.h"
 
 namespace forkmill::worker {
 
 namespace {
-
-constexpr base::Duration kSpin = std::chrono::microseconds{50};
 
 void store(std::atomic<std::int64_t>& cell, std::int64_t value) {
     cell.store(value, std::memory_order_relaxed);
@@ -221,9 +218,7 @@ Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Ti
         lock.unlock();
         wake(std::exchange(wanted, false));
         fresh = false;
-        const base::Time spin_end = base::monotonic_now() + kSpin;
-        while (queued_.load(std::memory_order_acquire) == 0 && base::monotonic_now() < spin_end)
-            ::sched_yield();
+        base::spin_until([this] { return queued_.load(std::memory_order_acquire) != 0; });
         lock.lock();
         if (stopping_ || may_begin()) continue;
         ++asleep_;

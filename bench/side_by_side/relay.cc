@@ -44,10 +44,11 @@ bool receive(void* socket, std::vector<zmq_msg_t>& frames, int flags) {
     return true;
 }
 
-[[noreturn]] void run_broker(const std::string& front,
-                             const std::string& back,
-                             int credit,
-                             int workers) {
+/// Messages a worker is handed ahead: what a balancing broker can do without measuring its tasks.
+/// (With 500, the relay is about 1.5 times as fast and balances nothing.)
+constexpr int kCredit = 64;
+
+[[noreturn]] void run_broker(const std::string& front, const std::string& back) {
     void* context = zmq_ctx_new();
     void* clients = open_socket(context, ZMQ_ROUTER);
     void* servers = open_socket(context, ZMQ_ROUTER);
@@ -61,7 +62,7 @@ bool receive(void* socket, std::vector<zmq_msg_t>& frames, int flags) {
             const std::string worker{static_cast<char*>(zmq_msg_data(&frames[0])),
                                      zmq_msg_size(&frames[0])};
             if (frames.size() == 2) {  // A worker's greeting.
-                for (int c = 0; c < credit / workers; ++c) idle.push_back(worker);
+                for (int c = 0; c < kCredit; ++c) idle.push_back(worker);
                 zmq_msg_close(&frames[1]);
             } else {
                 zmq_msg_send(&frames[1], clients, ZMQ_SNDMORE);
@@ -153,8 +154,7 @@ RelayFigures run_relay(const std::string& transport,
     const std::string back = transport == "tcp" ? "tcp://127.0.0.1:" + std::to_string(port + 1)
                                                 : "ipc://" + base + ".back";
     std::vector<pid_t> children;
-    children.push_back(
-        start([&] { run_broker(front, back, std::max(window, workers * 64), workers); }));
+    children.push_back(start([&] { run_broker(front, back); }));
     for (int i = 0; i < workers; ++i) children.push_back(start([&] { run_worker(back); }));
     void* context = zmq_ctx_new();
     void* socket = open_socket(context, ZMQ_DEALER);

@@ -189,7 +189,7 @@ bool PollLoop::run_once(base::Time wake_at) {
         if (until > now) {
             const base::Duration spin = std::min(spin_, until - now);
             any = (spin > base::Duration::zero() &&
-                   spin_until([this] { return look(base::Duration::zero()); }, spin)) ||
+                   base::spin_until([this] { return look(base::Duration::zero()); }, spin)) ||
                   sleep(until);
         }
     }

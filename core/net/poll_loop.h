@@ -12,8 +12,8 @@
 #include <memory>
 #include <vector>
 
+#include "core/base/spin.h"
 #include "core/base/time.h"
-#include "core/net/spin.h"
 #include "core/net/transport.h"
 #include "core/net/unique_fd.h"
 #include "core/net/wakeup.h"
@@ -25,7 +25,7 @@ class PollLoop {
     using Callback = std::function<void()>;
 
     /// `spin`: how long run_once() looks before it sleeps; 0 = off.
-    explicit PollLoop(base::Duration spin = kSpin);
+    explicit PollLoop(base::Duration spin = base::kSpin);
     ~PollLoop();
     PollLoop(const PollLoop&) = delete;
     PollLoop& operator=(const PollLoop&) = delete;

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sdk/src/pending.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstring>
@@ -10,18 +8,13 @@
 #include <utility>
 
 #include "core/base/check.h"
+#include "core/base/spin.h"
 #include "forkmill/errors.h"
 #include "sdk/src/pending_futex.h"
 
 namespace forkmill {
 inline namespace v0 {
 namespace detail {
-
-namespace {
-
-constexpr base::Duration kSpin = std::chrono::microseconds{50};
-
-}  // namespace
 
 void Slot::put(base::ByteView bytes) {
     if (bytes.size() > kInlineBytes) {
@@ -235,15 +228,9 @@ void PendingTable::close() {
 
 bool PendingTable::wait(Slot& slot, base::Time until, bool spin) {
     if (settled(slot)) return true;
-    if (spin) {
-        // Yielding lets the thread that will settle it run on the same core; without it a spin only
-        // delays it.
-        const base::Time end = std::min(until, base::monotonic_now() + kSpin);
-        do {
-            ::sched_yield();
-            if (settled(slot)) return true;
-        } while (base::monotonic_now() < end);
-    }
+    if (spin && until - base::monotonic_now() > base::kSpin &&
+        base::spin_until([&] { return settled(slot); }))
+        return true;
     for (;;) {
         std::uint32_t word = slot.state.load(std::memory_order_acquire);
         if ((word & kSettled) != 0) return true;

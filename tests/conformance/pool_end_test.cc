@@ -143,14 +143,16 @@ CONFORMANCE(P33, ManyPoolsOneAfterAnotherLeaveNothing, "EIT") {
     const pid_t broker = size == Size::E ? ::getpid() : children_of(cluster.broker().pid()).at(0);
     const std::size_t fds = open_fds(::getpid());
     const std::size_t broker_fds = open_fds(broker);
-    const std::size_t resident = resident_kib(::getpid());
+    [[maybe_unused]] const std::size_t resident = resident_kib(::getpid());
     for (int i = 0; i < rounds; ++i) once();
     EXPECT_TRUE(wait_until(3, [&] { return open_fds(::getpid()) <= fds; }));
     // A session whose BYE was heard is closed at once, but ZeroMQ closes the socket behind it in
     // its own time.
     EXPECT_TRUE(wait_until(10, [&] { return open_fds(broker) <= broker_fds + 2; }))
         << open_fds(broker) << " were " << broker_fds;
+#ifndef __SANITIZE_ADDRESS__  // Its quarantine keeps what was freed; it finds leaks by itself.
     EXPECT_LT(resident_kib(::getpid()), resident + 16 * 1024);
+#endif
 }
 
 CONFORMANCE(P39, TwoPoolsAtOnceDoNotDisturbEachOther, "EIT") {

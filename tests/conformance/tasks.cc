@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -67,8 +68,9 @@ int do_crash(const std::string& how) {
     if (how == "segv") {
         // A real invalid access, hidden from the compiler and from sanitizers' own handlers.
         ::signal(SIGSEGV, SIG_DFL);
-        volatile int* nowhere = nullptr;
-        *nowhere = 1;
+        // Not a null pointer: UBSan would report that one before the store.
+        void* nowhere = ::mmap(nullptr, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        *static_cast<volatile char*>(nowhere) = 1;
     }
     if (how == "stack") {
         ::signal(SIGSEGV, SIG_DFL);

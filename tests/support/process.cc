@@ -8,11 +8,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <map>
 #include <system_error>
 
-#include "tests/support/temp_dir.h"
 #include "tests/support/wait_until.h"
 
 namespace forkmill::test {
@@ -25,10 +25,15 @@ struct Stat {
 };
 
 Stat stat_of(pid_t pid) {
-    const std::string text = read_text("/proc/" + std::to_string(pid) + "/stat");
+    // With plain read(): a stream throws when the process ends between its open and its read.
+    const int fd = ::open(("/proc/" + std::to_string(pid) + "/stat").c_str(), O_RDONLY | O_CLOEXEC);
+    std::array<char, 512> bytes;
+    const ssize_t size = fd < 0 ? -1 : ::read(fd, bytes.data(), bytes.size());
+    if (fd >= 0) ::close(fd);
+    const std::string_view text{bytes.data(), size > 0 ? static_cast<std::size_t>(size) : 0};
     const std::size_t end = text.rfind(')');
     if (end == std::string::npos || end + 4 >= text.size()) return {};
-    return {text[end + 2], static_cast<pid_t>(std::stol(text.substr(end + 4)))};
+    return {text[end + 2], static_cast<pid_t>(std::stol(std::string{text.substr(end + 4)}))};
 }
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "core/wire/codec.h"
+#include "forkmill/detail/submit.h"
 #include "sdk/src/group_state.h"
 #include "sdk/src/pending_io.h"
 #include "sdk/src/pending_splice.h"
@@ -60,9 +61,12 @@ struct Fixture {
               [this] { ++wakes; },
               bounds),
           io(table, jobs) {}
+    static std::uint16_t number() {
+        return static_cast<std::uint16_t>(intern_template("test.task", "(bin)->bin", {}));
+    }
     Ticket submit(std::string_view body, Aux* aux = nullptr) {
         Ticket ticket;
-        EXPECT_EQ(table.submit({0, bytes(body), aux, nullptr, 0}, true, ticket),
+        EXPECT_EQ(table.submit({number(), bytes(body), aux, nullptr, 0}, true, ticket),
                   PendingTable::Taken::Ok);
         return ticket;
     }
@@ -285,7 +289,7 @@ TEST(PendingTable, LetsBlockedSubmittersGoWhenItCloses) {
     std::atomic<bool> closed{false};
     std::thread user{[&] {
         Ticket ticket;
-        closed = f.table.submit({0, bytes("t"), nullptr, nullptr, 0}, true, ticket) ==
+        closed = f.table.submit({f.number(), bytes("t"), nullptr, nullptr, 0}, true, ticket) ==
                  PendingTable::Taken::Closed;
     }};
     f.table.close();

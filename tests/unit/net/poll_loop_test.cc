@@ -8,6 +8,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
@@ -177,19 +178,44 @@ TEST(Wakeup, LosesNothingWhenTheLoopSpinsFirst) {
     hand_over(50us);
 }
 
+/// Each look has a thread of its own: one that lost its slice to a stranger would not spin.
+void in_a_thread(const std::function<void()>& body) {
+    std::thread{body}.join();
+}
+
 TEST(Spin, StopsAtItsLimitAndLooksOnceEvenWhenOff) {
-    int looks = 0;
-    EXPECT_FALSE(spin_until(
-        [&] {
-            ++looks;
-            return false;
-        },
-        base::Duration::zero()));
-    EXPECT_EQ(looks, 1);
-    const base::Time begin = base::monotonic_now();
-    EXPECT_FALSE(spin_until([] { return false; }, 2ms));
-    EXPECT_GE(base::monotonic_now() - begin, 2ms);
-    EXPECT_TRUE(spin_until([&] { return ++looks == 10; }, 10s));
+    in_a_thread([] {
+        int looks = 0;
+        EXPECT_FALSE(base::spin_until([&] { return ++looks > 1; }, base::Duration::zero()));
+        EXPECT_EQ(looks, 1);
+    });
+    in_a_thread([] {
+        const base::Time begin = base::monotonic_now();
+        EXPECT_FALSE(base::spin_until([] { return false; }, 2ms));
+        EXPECT_GE(base::monotonic_now() - begin, 2ms);
+    });
+    in_a_thread([] {
+        int looks = 0;
+        EXPECT_TRUE(base::spin_until([&] { return ++looks == 10; }, 10s));
+    });
+}
+
+TEST(Spin, AThreadWhoseYieldWentToAStrangerSleepsForAWhile) {
+    in_a_thread([] {
+        // The look stands for the lost slice: it is part of what a yield costs.
+        EXPECT_FALSE(base::spin_until(
+            [looks = 0]() mutable {
+                if (++looks == 2) {
+                    const base::Time end = base::monotonic_now() + 2 * base::kLostSlice;
+                    while (base::monotonic_now() < end) continue;
+                }
+                return false;
+            },
+            1ms));
+        int looks = 0;
+        EXPECT_FALSE(base::spin_until([&] { return ++looks == 2; }, 10s));
+        EXPECT_EQ(looks, 1);
+    });
 }
 
 }  // namespace
