@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "broker/engine/lines.h"
+
 namespace forkmill::engine {
 
 /// Work a child may receive beyond its next competitor before it is looked at again.
