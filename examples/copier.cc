@@ -24,6 +24,7 @@ inline constexpr forkmill::Task<"copier.copy", std::uint64_t(std::string, std::s
 
 static std::uint64_t do_copy(std::string from, std::string to) {
     if (fs::is_symlink(from)) {
+        fs::remove(to);  // A task may run again: its worker may die just after this line.
         fs::copy_symlink(from, to);
         return 0;
     }
@@ -38,7 +39,8 @@ static int copy_tree(const fs::path& from,
     std::vector<std::pair<std::string, std::string>> files;
     fs::create_directories(to);
     for (const auto& entry : fs::recursive_directory_iterator(from)) {
-        const fs::path target = to / fs::relative(entry.path(), from);
+        // fs::relative() would follow the links that are to be copied.
+        const fs::path target = to / entry.path().lexically_relative(from);
         if (entry.is_directory() && !entry.is_symlink()) {
             fs::create_directories(target);
         } else {
