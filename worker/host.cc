@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <utility>
@@ -112,9 +113,18 @@ supervisor::MasterSpec master_spec(const WorkerConfig& config,
     return spec;
 }
 
+/// As this program was started, not as run() was called: a main() that took words off before it
+/// called run() takes them off again in the children.
+std::vector<std::string> own_command_line() {
+    std::ifstream file{"/proc/self/cmdline", std::ios::binary};
+    std::vector<std::string> words;
+    for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
+    return words;
+}
+
 }  // namespace
 
-int run_host(const WorkerConfig& config, int argc, char** argv) {
+int run_host(const WorkerConfig& config) {
     std::optional<supervisor::StateDir> state;
     if (!config.state_dir.empty()) {
         auto opened = supervisor::StateDir::open(config.state_dir);
@@ -127,10 +137,9 @@ int run_host(const WorkerConfig& config, int argc, char** argv) {
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error)
         return complain(supervisor::kExitSoftware, "cannot find this program: " + error.message());
-    // The same program with the same arguments: a user's main() does before run() what it always
-    // does.
-    std::vector<std::string> self{program.string()};
-    for (int i = 1; i < argc; ++i) self.emplace_back(argv[i]);
+    std::vector<std::string> self = own_command_line();
+    if (self.empty()) return complain(supervisor::kExitSoftware, "cannot read /proc/self/cmdline");
+    self[0] = program.string();
     // A master that is started again is another one, even under the same pid.
     const std::string host_key = host_name() + ":" + std::to_string(::getpid()) + ":" +
                                  base::hex128(0, random_number()).substr(16);
