@@ -172,6 +172,10 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
                                     "' is not declared; expected one of the keys under `queues:`");
         }
     }
+    if (config.pools.size() > kPoolsMax)
+        root.problem("pools",
+                     std::to_string(config.pools.size()) + " pools; expected at most " +
+                         std::to_string(kPoolsMax));
     loaded.faults = reader.finish();
     loaded.dump = reader.dump();
     return loaded;

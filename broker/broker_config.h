@@ -28,6 +28,9 @@ struct PoolConfig {
     base::Duration stop_timeout{};
 };
 
+/// Slots and notices count pools in 16 bits; nobody runs so many.
+inline constexpr std::size_t kPoolsMax = 1024;
+
 struct BrokerConfig {
     std::string state_dir;
     std::vector<std::string> listen;

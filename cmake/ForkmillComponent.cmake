@@ -46,3 +46,16 @@ function(forkmill_binary target)
                                "${PROJECT_SOURCE_DIR}/sdk/include")
     target_link_libraries(${target} PRIVATE ${arg_LINKS} Threads::Threads ${CMAKE_DL_LIBS})
 endfunction()
+
+# forkmill_module(NAME GLOB pattern...): a task module for forkmill-worker, if it has sources.
+function(forkmill_module name)
+    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "GLOB")
+    file(GLOB sources CONFIGURE_DEPENDS ${arg_GLOB})
+    if(NOT sources)
+        return()
+    endif()
+    add_library(${name} MODULE ${sources})
+    set_target_properties(${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY
+                          "${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/forkmill/modules")
+    target_link_libraries(${name} PRIVATE forkmill)
+endfunction()

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` puts where: the public headers, libforkmill.so, the programs, the package
-# files and the sample configs; nothing of the inside.
+# files, the sample configs and the module they load; nothing of the inside.
 include(CMakePackageConfigHelpers)
 
 set(FORKMILL_CMAKE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/Forkmill")
@@ -12,6 +12,7 @@ foreach(program forkmilld forkmill-worker forkmill_command)
         install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
     endif()
 endforeach()
+install(TARGETS demo_module LIBRARY DESTINATION "${CMAKE_INSTALL_LIBDIR}/forkmill/modules")
 install(DIRECTORY sdk/include/forkmill DESTINATION "${CMAKE_INSTALL_INCLUDEDIR}"
         FILES_MATCHING PATTERN "*.h")
 install(DIRECTORY configs/ DESTINATION "${CMAKE_INSTALL_SYSCONFDIR}/forkmill"

@@ -1,19 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # How tests are found and made; tests/CMakeLists.txt says which exist.
 
-# forkmill_module(NAME GLOB pattern...): a task module for forkmill-worker, if it has sources.
-function(forkmill_module name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "GLOB")
-    file(GLOB sources CONFIGURE_DEPENDS ${arg_GLOB})
-    if(NOT sources)
-        return()
-    endif()
-    add_library(${name} MODULE ${sources})
-    set_target_properties(${name} PROPERTIES PREFIX "" LIBRARY_OUTPUT_DIRECTORY
-                          "${CMAKE_LIBRARY_OUTPUT_DIRECTORY}/forkmill/modules")
-    target_link_libraries(${name} PRIVATE forkmill)
-endfunction()
-
 # forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] LINKS target...)
 # SERIAL: these tests start processes and measure time, so ctest runs them one at a time.
 function(forkmill_test name)

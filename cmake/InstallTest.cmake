@@ -28,6 +28,7 @@ foreach(file IN LISTS installed)
        AND NOT file MATCHES "^lib[^/]*(/[^/]+)?/libforkmill\\.so(\\.[0-9.]+)?$"
        AND NOT file MATCHES "^lib[^/]*(/[^/]+)?/pkgconfig/forkmill\\.pc$"
        AND NOT file MATCHES "^lib[^/]*(/[^/]+)?/cmake/Forkmill/Forkmill[A-Za-z-]+\\.cmake$"
+       AND NOT file MATCHES "^lib[^/]*(/[^/]+)?/forkmill/modules/demo_module\\.so$"
        AND NOT file MATCHES "^bin/(forkmilld|forkmill-worker|forkmill)$"
        AND NOT file MATCHES "^etc/forkmill/[a-z0-9_]+\\.yaml$")
         message(FATAL_ERROR "installed, and should not be: ${file}")

@@ -237,8 +237,10 @@ void WorkerCore::restart() {
         job.started_told = false;
         if (job.state != JobState::Abandoned) adoption_.add(job.lease, {&job, nullptr});
     });
-    for (Result& result : results)
-        adoption_.add(result.lease, {nullptr, std::make_unique<Result>(std::move(result))});
+    for (Result& result : results) {
+        const std::uint64_t lease = result.lease;
+        adoption_.add(lease, {nullptr, std::make_unique<Result>(std::move(result))});
+    }
 }
 
 void WorkerCore::on_numbered(const wire::Header& header,

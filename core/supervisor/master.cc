@@ -88,7 +88,7 @@ void Master::Impl::advance(base::Time now) {
     advance_relay(now);
     if (phase_ == Phase::Boot) return;
     bool workers_left = false;
-    for (std::uint16_t pool = 0; pool < pools_.size(); ++pool) {
+    for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         pools_[pool].slots.on_tick(now, actions_);
         act(pool, now);
         workers_left = workers_left || !pools_[pool].slots.empty();

@@ -120,7 +120,7 @@ void Master::Impl::tell_roster() {
         }
     }
     tell_relay(end);
-    for (std::uint16_t pool = 0; pool < pools_.size(); ++pool) {
+    for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         if (!pools_[pool].slots.broken()) continue;
         Notice broken;
         broken.verb = Verb::Failed;

@@ -70,6 +70,8 @@ class Master::Impl {
     // master_children.cc: births and deaths.
     base::Status launch(std::optional<Child>& place, Child fresh, const CommandBuilder& command);
     bool watch(Child& child);
+    /// A config names at most broker::kPoolsMax pools.
+    std::uint16_t pool_count() const { return static_cast<std::uint16_t>(pools_.size()); }
     void launch_worker(std::uint16_t pool, std::uint32_t slot, base::Time now);
     void launch_relay(base::Time now);
     void tell_roster();

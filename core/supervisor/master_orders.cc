@@ -66,7 +66,7 @@ void Master::Impl::stop(base::Duration limit, int exit_code, base::Time now) {
     if (exit_code_ == kExitOk) exit_code_ = exit_code;
     if (phase_ == Phase::StoppingRelay) return;
     phase_ = Phase::Stopping;
-    for (std::uint16_t pool = 0; pool < pools_.size(); ++pool) {
+    for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         pools_[pool].slots.close(limit, now, actions_);
         act(pool, now);
     }
@@ -75,7 +75,7 @@ void Master::Impl::stop(base::Duration limit, int exit_code, base::Time now) {
 void Master::Impl::stop_now(int exit_code, base::Time now) {
     if (exit_code_ == kExitOk) exit_code_ = exit_code;
     if (phase_ != Phase::StoppingRelay) phase_ = Phase::Stopping;
-    for (std::uint16_t pool = 0; pool < pools_.size(); ++pool) {
+    for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         pools_[pool].slots.kill_all(now, actions_);
         act(pool, now);
     }

@@ -14,6 +14,7 @@
 #include "core/supervisor/fork_server.h"
 
 // Present when this program was built with ThreadSanitizer, the one that runs a thread of its own.
+// NOLINTNEXTLINE(bugprone-reserved-identifier): its name is not ours.
 extern "C" void __tsan_init() __attribute__((weak));
 
 namespace forkmill::supervisor {

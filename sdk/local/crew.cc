@@ -13,7 +13,6 @@ namespace forkmill {
 inline namespace v0 {
 namespace local {
 
-using supervisor::Slot;
 using supervisor::SlotAct;
 using supervisor::SlotEvent;
 using supervisor::SlotState;

@@ -43,7 +43,7 @@ TEST(PackedError, KeepsEveryField) {
 
 TEST(PackedError, IsCutToItsLimits) {
     ErrorInfo in;
-    in.what = std::string(100'000'000, 'w');
+    in.what.assign(100'000'000, 'w');
     in.detail = std::string(kDetailMax + 1, 'd');
     in.nested.resize(1000, {std::string(kTextMax + 9, 't'), "x"});
     const auto packed = pack_error(in);
