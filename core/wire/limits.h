@@ -16,8 +16,9 @@ inline constexpr std::size_t kPrefixSize = 4;
 inline constexpr std::size_t kInlineBodyMax =
     4096;  ///< Bodies below it travel inside the control frame.
 inline constexpr std::size_t kBodyFrameMax =
-    1024 * 1024;  ///< Bodies up to it travel as one payload frame; larger ones in chunks.
-inline constexpr std::size_t kFrameMax = kBodyFrameMax + 4096;
+    1024 * 1024 +
+    4096;  ///< Bodies up to it (1 MiB of data and its packing) travel as one payload frame.
+inline constexpr std::size_t kFrameMax = kBodyFrameMax;
 inline constexpr std::size_t kMessageFramesMax = 64;  ///< Control frame included.
 inline constexpr std::size_t kMessageBytesMax = 2 * 1024 * 1024;
 inline constexpr std::size_t kChunkSize = 512 * 1024;
