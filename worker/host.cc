@@ -125,6 +125,7 @@ std::vector<std::string> own_command_line() {
 }  // namespace
 
 int run_host(const WorkerConfig& config) {
+    supervisor::hold_master_signals();
     std::optional<supervisor::StateDir> state;
     if (!config.state_dir.empty()) {
         auto opened = supervisor::StateDir::open(config.state_dir);

@@ -72,6 +72,10 @@ class Uplink {
                     base::log_line(base::LogLevel::Warning,
                                    "the connection was refused",
                                    {{"reason", incoming.reason}});
+                    if (incoming.conn != 0 && incoming.conn == conn_) {
+                        core_.on_disconnected();
+                        out_.disconnect = true;
+                    }
                     break;
             }
             send_out();

@@ -11,6 +11,7 @@
 
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
+#include "core/supervisor/last_will.h"
 #include "worker/identity.h"
 #include "worker/module_loader.h"
 #include "worker/task_runner.h"
@@ -134,6 +135,8 @@ int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
     const int exit_code = run_worker(std::move(setup));
     // Tasks may still run, and none of their program's exit handlers must meet them.
     std::fflush(nullptr);
+    // Programs that tasks left running end with their worker, however it ends.
+    supervisor::end_group();
     ::_exit(exit_code);
 }
 

@@ -35,6 +35,7 @@ struct LocalServer::Impl {
 
     ConnId enlist(UniqueFd fd, bool trusted);
     void accept_some();
+    void accept_from(int listener);
     void pause_accepting();
     void resume_accepting();
     void look();
@@ -47,7 +48,7 @@ struct LocalServer::Impl {
 
     LocalServerOptions options;
     UniqueFd epoll;
-    UniqueFd listening;
+    std::vector<UniqueFd> listening;
     base::Time resume_at = base::kNever;  ///< Accepting pauses until then (no descriptors left).
     ReadBuffer buffer;
     SmallBytes small;
@@ -85,7 +86,8 @@ ConnId LocalServer::Impl::enlist(UniqueFd fd, bool trusted) {
 }
 
 void LocalServer::Impl::pause_accepting() {
-    ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, listening.get(), nullptr);
+    for (const UniqueFd& one : listening)
+        ::epoll_ctl(epoll.get(), EPOLL_CTL_DEL, one.get(), nullptr);
     resume_at = base::monotonic_now() + kAcceptPause;
 }
 
@@ -93,13 +95,18 @@ void LocalServer::Impl::resume_accepting() {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u64 = kListening;
-    ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, listening.get(), &event);
+    for (const UniqueFd& one : listening)
+        ::epoll_ctl(epoll.get(), EPOLL_CTL_ADD, one.get(), &event);
     resume_at = base::kNever;
 }
 
 void LocalServer::Impl::accept_some() {
-    for (int i = 0; i < kAcceptsPerTurn; ++i) {
-        UniqueFd fd{::accept4(listening.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
+    for (const UniqueFd& one : listening) accept_from(one.get());
+}
+
+void LocalServer::Impl::accept_from(int listener) {
+    for (int i = 0; i < kAcceptsPerTurn && resume_at == base::kNever; ++i) {
+        UniqueFd fd{::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC)};
         if (!fd) {
             // Out of descriptors the listening fd stays readable: looking again at once would spin.
             if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS)
@@ -168,16 +175,16 @@ LocalServer::~LocalServer() = default;
 
 base::Status LocalServer::listen(UniqueFd listening) {
     if (base::Status status = check_listening_fd(listening.get()); !status.ok()) return status;
-    stop_listening();
-    impl_->listening = std::move(listening);
-    impl_->resume_accepting();
+    impl_->listening.push_back(std::move(listening));
+    if (impl_->resume_at == base::kNever) impl_->resume_accepting();
     return base::Done{};
 }
 
 void LocalServer::stop_listening() {
-    if (!impl_->listening) return;
-    ::epoll_ctl(impl_->epoll.get(), EPOLL_CTL_DEL, impl_->listening.get(), nullptr);
-    impl_->listening.reset();
+    // Not only closed: somebody else may hold a duplicate, and epoll watches what lies behind both.
+    for (const UniqueFd& one : impl_->listening)
+        ::epoll_ctl(impl_->epoll.get(), EPOLL_CTL_DEL, one.get(), nullptr);
+    impl_->listening.clear();
     impl_->resume_at = base::kNever;
 }
 

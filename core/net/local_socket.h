@@ -43,7 +43,7 @@ class LocalServer final : public Transport {
     explicit LocalServer(LocalServerOptions options = {});
     ~LocalServer() override;
 
-    /// Accepts on a listening socket (core/net/listen.h), which it owns from now on.
+    /// Accepts on a listening socket (core/net/listen.h) too, which it owns from now on.
     base::Status listen(UniqueFd listening);
     /// Accepts no more; connections stay.
     void stop_listening();

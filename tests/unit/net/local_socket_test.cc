@@ -78,6 +78,24 @@ TEST(LocalSocket, NothingLeavesBeforeTheFlushAndOneReadTakesTheBatch) {
               100 * 108);
 }
 
+TEST(LocalSocket, OneServerListensAtSeveralPlaces) {
+    UnixWorld first;
+    UnixWorld second;
+    auto both = std::make_unique<LocalServer>();
+    ASSERT_TRUE(both->listen(first.duplicate()).ok());
+    ASSERT_TRUE(both->listen(second.duplicate()).ok());
+    Station server{std::move(both)};
+    Desk desk;
+    desk.add(server);
+    const std::string whole{"\x01\0\0\0\x02\0\0\0ab", 10};
+    for (const UnixWorld* world : {&first, &second}) {
+        UniqueFd raw = world->raw();
+        ASSERT_EQ(::send(raw.get(), whole.data(), whole.size(), 0), 10);
+        desk.settle();
+    }
+    EXPECT_EQ(server.messages().size(), 2U);
+}
+
 TEST(LocalSocket, TellsAHalfMessageFromAWholeOne) {
     UnixWorld world;
     Station server{world.serve()};
