@@ -17,6 +17,7 @@ void BrokerNode::start() {
     if (!world_.scenario.incarnation_not_raised || incarnation_ == 0) ++incarnation_;
     ++life_;
     engine::Config config;
+    world_.network.say("broker starts, incarnation " + std::to_string(incarnation_));
     config.min_batch = 4;
     config.prefetch_max = 16;
     engine_ = std::make_unique<engine::Engine>(
@@ -39,6 +40,7 @@ void BrokerNode::start() {
 
 void BrokerNode::crash() {
     if (!up()) return;
+    world_.network.say("broker crashes");
     for (const auto& [conn, open] : std::exchange(conns_, {}))
         world_.network.cut(conn, true, false);
     gateway_.reset();

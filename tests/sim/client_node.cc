@@ -165,6 +165,8 @@ void ClientNode::connect() {
         connect();
     };
     conn_ = world_.broker().accept(std::move(end));
+    world_.network.say("client " + std::to_string(stream_) + " connects, conn " +
+                       std::to_string(conn_));
     if (conn_ == 0) {
         if (std::exchange(dialing_, true)) return;
         world_.clock.after(world_.random.between(milliseconds{10}, milliseconds{100}), [this] {

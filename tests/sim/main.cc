@@ -15,11 +15,13 @@ namespace {
 std::uint64_t g_first = 1;
 std::uint64_t g_count = static_cast<std::uint64_t>(forkmill::test::full_or_twentieth(1000));
 bool g_incarnation_not_raised = false;
+bool g_trace = false;
 
 std::string run_seed(std::uint64_t seed, std::string* summary = nullptr) {
     sim::Scenario scenario = sim::scenario_of(seed);
     scenario.incarnation_not_raised = g_incarnation_not_raised;
     sim::World world{scenario};
+    world.network.trace = g_trace;
     const std::string violation = world.run();
     if (summary != nullptr) *summary = world.summary();
     return violation;
@@ -49,21 +51,24 @@ TEST(Simulation, ASeedReplaysToTheSameEnd) {
 
 int main(int argc, char** argv) {
     ::testing::InitGoogleTest(&argc, argv);
+    std::uint64_t one = 0;
     for (int i = 1; i < argc; ++i) {
         const std::string argument = argv[i];
-        if (argument.starts_with("--seed=")) {
-            std::string summary;
-            const std::string violation =
-                run_seed(std::strtoull(argument.c_str() + 7, nullptr, 10), &summary);
-            std::cout << (violation.empty() ? "no violation" : "violation: " + violation) << "\n"
-                      << summary << "\n";
-            return violation.empty() ? 0 : 1;
-        }
+        if (argument.starts_with("--seed="))
+            one = std::strtoull(argument.c_str() + 7, nullptr, 10);
         if (argument.starts_with("--first="))
             g_first = std::strtoull(argument.c_str() + 8, nullptr, 10);
         if (argument.starts_with("--count="))
             g_count = std::strtoull(argument.c_str() + 8, nullptr, 10);
+        if (argument == "--trace") g_trace = true;
         if (argument == "--plant=incarnation-not-raised") g_incarnation_not_raised = true;
+    }
+    if (one != 0) {
+        std::string summary;
+        const std::string violation = run_seed(one, &summary);
+        std::cout << (violation.empty() ? "no violation" : "violation: " + violation) << "\n"
+                  << summary << "\n";
+        return violation.empty() ? 0 : 1;
     }
     return RUN_ALL_TESTS();
 }

@@ -2,12 +2,36 @@
 #include "tests/sim/network.h"
 
 #include <algorithm>
+#include <iostream>
 #include <utility>
+
+#include "core/wire/codec.h"
 
 namespace sim {
 
 using std::chrono::microseconds;
 using std::chrono::seconds;
+
+namespace {
+
+std::string text_of(std::uint64_t conn, bool from_client, const Message& message) {
+    forkmill::wire::Header header;
+    forkmill::wire::Cursor cursor;
+    std::string text = "conn " + std::to_string(conn) + (from_client ? " > " : " < ");
+    if (forkmill::wire::decode_header(message, header, cursor) != forkmill::wire::Code::None)
+        return text + "rubbish";
+    text += forkmill::wire::name_of(header.kind);
+    return text + " number " + std::to_string(header.number) + " ack " +
+           std::to_string(header.ack) + " floor " + std::to_string(header.floor);
+}
+
+}  // namespace
+
+void Network::say(const std::string& what) const {
+    if (!trace) return;
+    std::cerr << std::chrono::duration_cast<microseconds>(clock_.now().time_since_epoch()).count()
+              << " " << what << "\n";
+}
 
 std::uint64_t Network::connect(End client, End server) {
     const std::uint64_t conn = next_++;
@@ -25,8 +49,10 @@ std::uint64_t Network::connect(End client, End server) {
 void Network::send(std::uint64_t conn, bool from_client, const Message& message) {
     const auto found = wires_.find(conn);
     if (found == wires_.end()) return;
+    if (trace) say("sent " + text_of(conn, from_client, message));
     if (random_.chance(faults.drop)) {
         ++lost;
+        say("lost");
         clock_.after(random_.between(microseconds{100}, seconds{2}), [this, conn] {
             if (alive(conn)) cut(conn, true, true);
         });
@@ -52,6 +78,7 @@ void Network::deliver(std::uint64_t conn, bool from_client, Time when, Message m
     clock_.at(when, [this, conn, from_client, message = std::move(message)]() mutable {
         const auto found = wires_.find(conn);
         if (found == wires_.end()) return;
+        if (trace) say("came " + text_of(conn, from_client, message));
         // Copied: what arrives may end the connection and with it the handler.
         const auto handler =
             from_client ? found->second.server.on_message : found->second.client.on_message;
@@ -62,6 +89,7 @@ void Network::deliver(std::uint64_t conn, bool from_client, Time when, Message m
 void Network::cut(std::uint64_t conn, bool tell_client, bool tell_server) {
     const auto found = wires_.find(conn);
     if (found == wires_.end()) return;
+    say("cut conn " + std::to_string(conn));
     const Wire wire = std::move(found->second);
     wires_.erase(found);
     const auto tell = [&](const End& end) {

@@ -12,6 +12,7 @@
 #include <map>
 #include <queue>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "core/base/bytes.h"
@@ -87,6 +88,8 @@ class Network {
   public:
     Network(Clock& clock, Random& random) : clock_(clock), random_(random) {}
     NetworkFaults faults;
+    bool trace = false;  ///< Says on stderr what is sent, lost, cut and done (bin/sim --trace).
+    void say(const std::string& what) const;
 
     std::uint64_t connect(End client, End server);
     /// `from_client`: which end speaks. Messages of a connection that ended vanish.

@@ -31,6 +31,10 @@ void ModelHands::begin_next() {
 void ModelHands::begin(worker::Job& job) {
     World::Truth& truth = world_.truths[{job.task.stream, job.task.seq}];
     ++truth.starts;
+    world_.network.say("worker " + std::to_string(node_.slot()) + " begins task " +
+                       std::to_string(job.task.stream) + "/" + std::to_string(job.task.seq) +
+                       " attempt " + std::to_string(job.attempt) + " lease " +
+                       std::to_string(job.lease));
     if (truth.at_most_once && truth.starts > 1)
         world_.violate("at_most_once task " + std::to_string(job.task.seq) + " was started twice");
     if (truth.starts > 1 && !truth.lost_cause && !truth.failing)
@@ -107,6 +111,7 @@ void ModelHands::request_stop(worker::Job& job) {
 }
 
 void ModelHands::rekey(worker::Job& job, std::uint64_t lease) {
+    job.lease = lease;
     for (Run& run : runs_) {
         if (run.job == &job) run.lease = lease;
     }
@@ -205,6 +210,8 @@ void WorkerNode::connect() {
         });
     };
     conn_ = world_.broker().accept(std::move(end));
+    world_.network.say("worker " + std::to_string(slot_) + " connects, conn " +
+                       std::to_string(conn_));
     if (conn_ == 0) {
         if (std::exchange(dialing_, true)) return;
         world_.clock.after(world_.random.between(milliseconds{10}, milliseconds{100}),
@@ -284,10 +291,14 @@ void WorkerNode::die(supervisor::Cause cause) {
 void WorkerNode::pause(Time until) {
     if (!alive()) return;
     frozen_until_ = std::max(frozen_until_, until);
+    world_.network.say("worker " + std::to_string(slot_) + " freezes");
     world_.excuse_reruns();
+    // What it was handed meanwhile was taken from it meanwhile, too, and it begins all the same.
+    world_.clock.at(until, [this] { world_.excuse_reruns(); });
 }
 
 void WorkerNode::end(supervisor::Cause cause, bool expected) {
+    world_.network.say("worker " + std::to_string(slot_) + " ends");
     world_.excuse_reruns();
     supervisor::Notice notice = birth_notice();
     notice.verb = supervisor::Verb::Died;
