@@ -156,7 +156,8 @@ void GatewayOps::on_hello(Handle from,
     bool resumed = peer != nullptr;
     if (peer == nullptr) peer = open_peer(hello, from, principal, now);
     if (peer == nullptr) return;
-    if (resumed && !peer->session.resume(hello.received)) {
+    // A peer that never heard our first WELCOME counts in the numbers of another incarnation.
+    if (resumed && !peer->session.resume(same_broker ? hello.received : 0)) {
         end_session(*peer, wire::Code::ProtoNumber, now);
         return;
     }
@@ -303,8 +304,10 @@ void GatewayOps::sweep(base::Time now) {
         Peer* peer = gateway.peers_[i].get();
         if (peer == nullptr || !peer->connected) continue;
         const base::Duration silence = now - peer->last_heard;
-        if (silence >= gateway.config_.gone_after) {
-            note("session " + base::to_string(peer->key) + " is silent: connection dropped");
+        const bool stalled = peer->session.stalled(now, gateway.config_.gone_after);
+        if (stalled || silence >= gateway.config_.gone_after) {
+            note("session " + base::to_string(peer->key) +
+                 (stalled ? " acks nothing" : " is silent") + ": connection dropped");
             gateway.out_.push_back(Outgoing{peer->handle, {}, true});
             unbind(*peer);
             gateway.engine_.set_connected(peer->index, false, peer->last_heard, gateway.effects_);

@@ -217,7 +217,7 @@ wire::HostRecord UplinkCore::describe(const supervisor::Notice& notice) const {
 void UplinkCore::tick(base::Time now, UplinkOut& out) {
     if (connected_ && !welcomed_ && now >= hello_at_) hello(now, out);
     if (!welcomed_) return;
-    if (now - last_heard_ >= gone_after_) return broken(out);
+    if (now - last_heard_ >= gone_after_ || session_.stalled(now, gone_after_)) return broken(out);
     if (now < ping_at_) return;
     out.messages.push_back(wire::encode(header(wire::Kind::Ping), wire::Ping{}));
     ping_at_ = now + ping_after_;

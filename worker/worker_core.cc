@@ -336,8 +336,11 @@ void WorkerCore::send_ping(wire::Kind kind, std::uint64_t echo, base::Time now, 
 void WorkerCore::tick(base::Time now, WorkerOut& out) {
     if (done_) return;
     if (connected_ && !welcomed_ && now >= hello_at_) hello(now, out);
-    if (welcomed_ && now - last_heard_ >= gone_after_) {
-        base::log_line(base::LogLevel::Warning, "the broker is silent: connecting again");
+    const bool stalled = welcomed_ && session_.stalled(now, gone_after_);
+    if (stalled || (welcomed_ && now - last_heard_ >= gone_after_)) {
+        base::log_line(base::LogLevel::Warning,
+                       stalled ? "the broker acks nothing: connecting again"
+                               : "the broker is silent: connecting again");
         out.disconnect = true;
         connected_ = false;
         welcomed_ = false;
@@ -352,7 +355,9 @@ void WorkerCore::tick(base::Time now, WorkerOut& out) {
 base::Time WorkerCore::next_timer() const {
     base::Time next = std::min({check_at_, leave_by_, custody_by_});
     if (connected_ && !welcomed_) next = std::min(next, hello_at_);
-    if (welcomed_) next = std::min({next, ping_at_, last_heard_ + gone_after_, ack_at_});
+    if (welcomed_)
+        next = std::min(
+            {next, ping_at_, last_heard_ + gone_after_, session_.stalls_at(gone_after_), ack_at_});
     return next;
 }
 
@@ -369,6 +374,7 @@ void WorkerCore::pump(base::Time now, WorkerOut& out) {
     check_leaving(now);
     while (const base::Message* message = session_.next_transmit())
         out.messages.push_back(*message);
+    static_cast<void>(session_.stalled(now, gone_after_));  // Begins to count; tick() acts.
     if (session_.ack_due() || ack_now_ || now >= ack_at_)
         out.messages.push_back(wire::encode_ack(header(wire::Kind::Ack).ack, 0));
 }

@@ -30,11 +30,11 @@ void Core::cancel(SessionIx ix,
             TaskNode& node = tasks[slot];
             if (node.has(kPlaceholder)) {  // It is resent as CANCEL, never as SUBMIT.
                 node.clear(kPlaceholder);
-                ++session->live;
                 if (is_final(node.state)) {
                     hand_over(slot, node.outcome, base::Body{body_of(node)}, 0, now, out);
                     continue;
                 }
+                ++session->live;
             }
             if (node.has(kOwnerGone) || is_final(node.state)) continue;
             if (!detach_owner(slot, now, out)) cancel_task(slot, kill, now, out);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Credit: absolute limits that clients may send up to, and facts that wait for the disk.
 //
+// Records: what a session may still send and what it has unsettled never sum above
+// tasks_per_session_max when credit is raised, so that nothing sent within it is refused.
 // What clients may still send (unused_credit) and what is held never sum above memory_max when
 // credit is raised. A quarter of the cap is set aside so that late sessions get a start.
 #include <algorithm>
@@ -28,7 +30,7 @@ std::uint64_t unused_of(const Flow& flow) {
 
 void Tables::open_credit(Session& session) {
     ++submitters;
-    session.flow.records = config.tasks_per_session_max;
+    session.flow.records = records_allowed(session);
     raise_credit(session);
 }
 
@@ -58,6 +60,21 @@ bool Tables::raise_credit(Session& session) {
     return unused + more >= least / 2;
 }
 
+/// All the records the session may ever have sent by now.
+std::uint64_t Tables::records_allowed(const Session& session) const {
+    const std::uint64_t bound = config.tasks_per_session_max;
+    return session.flow.consumed_records + (bound > session.live ? bound - session.live : 0);
+}
+
+/// A record was dealt with or a task ended: tells the session once it is worth a message.
+void Tables::credit_moved(Session& session) {
+    Flow& flow = session.flow;
+    const std::uint64_t step = std::min(kRecordsStep, config.tasks_per_session_max / 8 + 1);
+    if (flow.dirty || records_allowed(session) < flow.records + step) return;
+    flow.dirty = true;
+    dirty_credit.push_back(streams[session.stream].session);
+}
+
 void Tables::consume(Session& session, std::uint64_t bytes) {
     Flow& flow = session.flow;
     const std::uint64_t before = unused_of(flow);
@@ -70,17 +87,12 @@ void Tables::consume(Session& session, std::uint64_t bytes) {
         flow.dirty = true;
         dirty_credit.push_back(streams[session.stream].session);
     }
+    credit_moved(session);
 }
 
 void Tables::finished_one(Session& session) {
     --session.live;
-    Flow& flow = session.flow;
-    ++flow.finished_records;
-    const std::uint64_t limit = flow.finished_records + config.tasks_per_session_max;
-    const std::uint64_t step = std::min(kRecordsStep, config.tasks_per_session_max / 8 + 1);
-    if (flow.dirty || limit < flow.records + step) return;
-    flow.dirty = true;
-    dirty_credit.push_back(streams[session.stream].session);
+    credit_moved(session);
 }
 
 void Core::refresh_credit(base::Time, Effects& out) {
@@ -92,7 +104,7 @@ void Core::refresh_credit(base::Time, Effects& out) {
         Flow& flow = session->flow;
         const std::uint64_t records = flow.records;
         const std::uint64_t bytes = flow.bytes;
-        flow.records = std::max(flow.records, flow.finished_records + config.tasks_per_session_max);
+        flow.records = std::max(flow.records, records_allowed(*session));
         const bool satisfied = raise_credit(*session);
         if (satisfied) {
             flow.dirty = false;

@@ -82,6 +82,7 @@ void Core::lose_leases(SessionIx ix, const DeathInfo& death, base::Time now, Eff
         const bool ran =
             std::find(running.begin(), running.end(), lease_of(slot, node)) != running.end();
         const Template* t = template_of(node);
+        if (ran || node.started || death.host_lost) node.set(kBegan);
         if (node.has(kTimedOut)) {
             wire::ErrorInfo info;
             info.code = wire::Code::TaskTimeout;
@@ -104,9 +105,9 @@ void Core::lose_leases(SessionIx ix, const DeathInfo& death, base::Time now, Eff
                          now,
                          out);
         } else if (t != nullptr && t->def.at_most_once) {
-            const wire::Ran known = ran || node.started ? wire::Ran::Yes
-                                    : death.host_lost   ? wire::Ran::Maybe
-                                                        : wire::Ran::No;
+            const wire::Ran known = death.host_lost && !node.started ? wire::Ran::Maybe
+                                    : node.has(kBegan)               ? wire::Ran::Yes
+                                                                     : wire::Ran::No;
             end_lost(slot, wire::Outcome::Dead, known, death, ix, now, out);
         } else if (ran && !innocent && !worker.doomed && running.size() == 1) {
             blame(slot, death, ix, now, out);

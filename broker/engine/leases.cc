@@ -24,6 +24,7 @@ void Core::lease(SessionIx ix, Slot slot, base::Time now, Effects& out) {
     ++node.attempt;
     node.worker = ix;
     node.started = false;
+    node.clear(kBegan);
     set_state(node, State::Leased);
     append(worker.leases, slot);
     node.estimate =

@@ -59,7 +59,6 @@ struct Flow {
     std::uint64_t bytes = 0;
     std::uint64_t consumed_records = 0;
     std::uint64_t consumed_bytes = 0;
-    std::uint64_t finished_records = 0;
     bool dirty = false;
 };
 

@@ -81,6 +81,7 @@ void Core::hold_one(SessionIx ix, const wire::HeldTask& task, base::Time now, Ef
     node.estimate = 0;
     set_state(node, State::Leased);
     append(worker.leases, slot);
+    if (task.state != wire::HeldState::Waiting) node.set(kBegan);
     if (task.state == wire::HeldState::Running) {
         node.started = true;
         ++worker.running;
@@ -110,10 +111,7 @@ void Core::claim(Slot slot,
     if (t.def.detached) node.set(kDetached);
     tell_accepted(slot, 0, out);
     Session& session = *sessions[streams[lane.stream].session];
-    if (is_final(node.state)) {
-        ++session.flow.finished_records;
-        return hand_over(slot, node.outcome, body_of(node), 0, now, out);
-    }
+    if (is_final(node.state)) return hand_over(slot, node.outcome, body_of(node), 0, now, out);
     ++queue.tasks;
     ++session.live;
     base::Body error;
@@ -151,6 +149,14 @@ void Core::claim(Slot slot,
         node.failures = 0;
         return fail_or_retry(slot, no_retry, error, now, out);
     }
+    if (node.state == State::Scheduled && t.def.at_most_once && node.has(kBegan))
+        return finish_error(slot,
+                            wire::Outcome::Dead,
+                            wire::Code::WorkerLost,
+                            "its worker was lost while the broker was restarting",
+                            wire::Ran::Yes,
+                            now,
+                            out);
     if (node.state == State::Scheduled) return place(slot, now, out);
     if (t.def.timeout_ns != 0 && node.state != State::Cancelling)
         timers.arm(

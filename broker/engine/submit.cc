@@ -81,7 +81,7 @@ void Core::refuse(SessionIx ix,
         out.texts.push_back(std::move(text));
         effect.text = static_cast<std::uint32_t>(out.texts.size());
     }
-    ++session.flow.finished_records;
+    if (session.stream != kNone) credit_moved(session);
     // A number that will not come again must not hold up the floor.
     Window& window = streams[session.stream].window;
     if (may_be_sent_again(code) || !window.fits(seq)) return;
@@ -107,7 +107,8 @@ wire::Code Core::admit(const Session& session,
                std::to_string(config.payload_max);
         return wire::Code::TooBig;
     }
-    if (session.live >= with_reserve(config.tasks_per_session_max, nested)) {
+    if (session.live >= with_reserve(config.tasks_per_session_max, nested) &&
+        session.flow.consumed_records > session.flow.records) {
         text = "the session has " + std::to_string(session.live) + " unsettled tasks";
         return wire::Code::Busy;
     }
@@ -178,7 +179,6 @@ void Core::submit(SessionIx ix,
     const std::uint32_t known = stream.window.find(seq);
     if (known == Window::kSettled && stream.below.count(seq) == 0) {
         ++counters.forgotten;
-        ++session.flow.finished_records;
         Effect* last = out.list.empty() ? nullptr : &out.list.back();
         if (last != nullptr && last->kind == Effect::Kind::Forgotten && last->session == ix &&
             last->seq + last->count == seq) {
@@ -199,7 +199,6 @@ void Core::submit(SessionIx ix,
     if (known != Window::kAbsent) {
         if (known != Window::kSettled && tasks[known].has(kPlaceholder))
             return claim(known, entry.lane, body, extras, now, wall, out);
-        ++session.flow.finished_records;
         return;  // A number already taken is the same task.
     }
     if (!stream.window.fits(seq))

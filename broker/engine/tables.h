@@ -113,6 +113,8 @@ struct Tables {
     void close_credit(Session& session);
     void consume(Session& session, std::uint64_t bytes);
     void finished_one(Session& session);
+    void credit_moved(Session& session);
+    std::uint64_t records_allowed(const Session& session) const;
     bool raise_credit(Session& session);
 
     // Errors made here (errors.cc).

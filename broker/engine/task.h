@@ -77,6 +77,7 @@ enum Flag : std::uint32_t {
     kRetained = 1 << 15,   ///< In its session's list of undelivered outcomes.
     kBodyExpired = 1 << 16,  ///< Kept past result_ttl: only that it ended is known.
     kReleased = 1 << 17,     ///< Its client dropped the handle: the outcome is not told.
+    kBegan = 1 << 18,        ///< A placeholder whose code is known to have begun, here or before.
 };
 
 struct TaskNode {

@@ -273,6 +273,9 @@ void ClientSession::tick(base::Time now, ClientOut& out) {
                (state_ == ClientState::Live || state_ == ClientState::Connecting)) {
         enter(ClientState::Silent, wire::Code::Disconnected, "the broker is silent");
         drop_connection(now, out);
+    } else if (welcomed_ && session_.stalled(now, config_.gone_after)) {
+        enter(ClientState::Silent, wire::Code::Disconnected, "the broker acks nothing");
+        drop_connection(now, out);
     }
     if (!connected_) return;
     if (!welcomed_) {
@@ -309,7 +312,7 @@ base::Time ClientSession::next_timer() const {
     if (!connected_) return next;
     if (!welcomed_) return std::min(next, retry_at_);
     next = std::min(next, std::max(last_heard_, last_ping_) + config_.ping_after);
-    return std::min(next, ack_owed_at_);
+    return std::min({next, ack_owed_at_, session_.stalls_at(config_.gone_after)});
 }
 
 void ClientSession::pump(base::Time now, ClientOut& out) {
@@ -317,6 +320,7 @@ void ClientSession::pump(base::Time now, ClientOut& out) {
     core_.pump(speak);
     if (!speak) return;
     transmit(now, out);
+    static_cast<void>(session_.stalled(now, config_.gone_after));  // Begins to count; tick() acts.
     if (session_.ack_due()) tell_ack(now, out);
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/session/session.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace forkmill::session {
@@ -19,6 +20,7 @@ const base::Message* Session::next_transmit() {
     const base::Message& message = unacked_[transmitted_];
     ++transmitted_;
     transmitted_bytes_ += message.bytes();
+    highest_ = std::max(highest_, acked_ + transmitted_);
     return &message;
 }
 
@@ -32,12 +34,14 @@ Verdict Session::on_number(std::uint64_t number, std::size_t bytes) {
 }
 
 bool Session::on_ack(std::uint64_t ack) {
-    if (ack > acked_ + transmitted_) return false;
+    if (ack > highest_) return false;
     while (acked_ < ack) {
         const std::size_t bytes = unacked_.front().bytes();
-        transmitted_bytes_ -= bytes;
+        if (transmitted_ > 0) {
+            --transmitted_;
+            transmitted_bytes_ -= bytes;
+        }
         queued_bytes_ -= bytes;
-        --transmitted_;
         unacked_.pop_front();
         ++acked_;
     }
@@ -48,7 +52,21 @@ bool Session::resume(std::uint64_t received) {
     if (received < acked_ || !on_ack(received)) return false;
     transmitted_ = 0;
     transmitted_bytes_ = 0;
+    waiting_since_ = base::kNever;
     return true;
+}
+
+bool Session::stalled(base::Time now, base::Duration limit) {
+    if (transmitted_ == 0) {
+        waiting_since_ = base::kNever;
+        return false;
+    }
+    if (waiting_since_ == base::kNever || waiting_at_ != acked_) {
+        waiting_since_ = now;
+        waiting_at_ = acked_;
+        return false;
+    }
+    return now - waiting_since_ >= limit;
 }
 
 }  // namespace forkmill::session

@@ -15,6 +15,7 @@
 #include <deque>
 
 #include "core/base/bytes.h"
+#include "core/base/time.h"
 #include "core/wire/limits.h"
 
 namespace forkmill::session {
@@ -54,6 +55,15 @@ class Session {
     /// A new incarnation: numbering starts again, nothing is kept.
     void reset() { *this = Session{}; }
 
+    /// To be asked at every turn. True when frames that are on the way were not acked for `limit`:
+    /// they were lost without the connection's end, which no transport of ours does and a relay in
+    /// between may. The owner ends the connection; what was lost is sent over the next.
+    [[nodiscard]] bool stalled(base::Time now, base::Duration limit);
+    /// When stalled() must be asked at the latest.
+    base::Time stalls_at(base::Duration limit) const {
+        return waiting_since_ == base::kNever ? base::kNever : waiting_since_ + limit;
+    }
+
     std::uint64_t received() const { return received_; }
     std::uint64_t acked() const { return acked_; }
     std::size_t unacked() const { return unacked_.size(); }
@@ -78,7 +88,12 @@ class Session {
     std::deque<base::Message>
         unacked_;  ///< Numbers acked_ + 1 … ; the first transmitted_ of them are on the way.
     std::size_t transmitted_ = 0;
+    /// The highest number any connection carried: what a resumed session has yet to send again may
+    /// be acked all the same, when its first copy arrived.
+    std::uint64_t highest_ = 0;
     std::size_t transmitted_bytes_ = 0;
+    base::Time waiting_since_ = base::kNever;  ///< For an ack beyond waiting_at_.
+    std::uint64_t waiting_at_ = 0;
     std::size_t queued_bytes_ = 0;
     std::size_t frames_since_ack_ = 0;
     std::size_t bytes_since_ack_ = 0;

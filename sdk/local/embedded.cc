@@ -19,7 +19,6 @@ namespace forkmill {
 inline namespace v0 {
 namespace local {
 
-
 namespace {
 
 constexpr int kMessagesPerTurn = 256;

@@ -227,7 +227,15 @@ std::optional<session::CancelItem> PendingIo::next_cancel() {
 }
 
 void PendingIo::rewind() {
-    peeked_ = false;
+    // It was cancelled while it stood ready to leave, and did not.
+    const std::uint32_t leaving =
+        std::exchange(peeked_, false) && item_.seq >= sent_ ? slot_of(item_.seq) : kNoSlot;
+    if (leaving != kNoSlot && (table_.at(leaving).form & kCancel) != 0)
+        fail(item_.seq,
+             wire::Outcome::Cancelled,
+             wire::Code::TaskCancelled,
+             "cancelled before it was sent",
+             wire::Ran::No);
     cursor_ = floor_;
     retry_.clear();
     busy_.clear();

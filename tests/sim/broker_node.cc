@@ -14,12 +14,14 @@ using std::chrono::milliseconds;
 
 void BrokerNode::start() {
     if (up()) return;
-    if (!world_.scenario.incarnation_not_raised || incarnation_ == 0) ++incarnation_;
+    ++incarnation_;
     ++life_;
     engine::Config config;
     world_.network.say("broker starts, incarnation " + std::to_string(incarnation_));
     config.min_batch = 4;
     config.prefetch_max = 16;
+    if (world_.scenario.tasks_per_session_max != 0)
+        config.tasks_per_session_max = world_.scenario.tasks_per_session_max;
     engine_ = std::make_unique<engine::Engine>(
         config, incarnation_, world_.clock.now(), world_.scenario.seed);
     broker::GatewayConfig gateway;
@@ -105,7 +107,7 @@ void BrokerNode::turn() {
                 worker->die(kill.cause);
         }
     }
-    if (++steps_ % 64 == 0) check();
+    check();
     arm();
 }
 

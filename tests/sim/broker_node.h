@@ -38,7 +38,6 @@ class BrokerNode {
     std::uint64_t life_ = 0;
     bool turn_due_ = false;
     Time armed_ = forkmill::base::kNever;
-    std::uint64_t steps_ = 0;
     std::unique_ptr<forkmill::engine::Engine> engine_;
     std::unique_ptr<forkmill::broker::Gateway> gateway_;
     std::map<std::uint64_t, bool> conns_;

@@ -78,7 +78,10 @@ void ClientNode::submit_one() {
 }
 
 void ClientNode::on_refused(const wire::Refused& refused) {
-    if (refused.code != wire::Code::Busy && refused.seq < outcomes_in_.size()) {
+    if (refused.code == wire::Code::Busy) {
+        world_.violate("task " + std::to_string(refused.seq) +
+                       " was sent within its credit and refused: " + std::string{refused.text});
+    } else if (refused.seq < outcomes_in_.size()) {
         const World::Truth& truth = world_.truths[{stream_, refused.seq}];
         if (!truth.cancelled && !truth.at_most_once)
             world_.violate("task " + std::to_string(refused.seq) + " was refused: " +
@@ -113,6 +116,7 @@ void ClientNode::judge(std::uint64_t seq, wire::Outcome outcome, const base::Bod
     ++settled_;
     World::Truth& truth = world_.truths[{stream_, seq}];
     ++truth.settled;
+    truth.settled_at = world_.clock.now();
     if (outcome == wire::Outcome::Succeeded) {
         std::uint64_t value = 0;
         if (body.view.size() == sizeof value) std::memcpy(&value, body.view.data(), sizeof value);
@@ -218,6 +222,7 @@ void ClientNode::settle_locally() {
         outcomes_in_[seq] = UINT64_MAX;
         ++settled_;
         World::Truth& truth = world_.truths[{stream_, seq}];
+        truth.settled_at = world_.clock.now();
         if (!truth.cancelled || slot.outcome != static_cast<std::uint8_t>(wire::Outcome::Cancelled))
             world_.violate("task " + std::to_string(seq) + " was settled by its client alone");
     }

@@ -14,15 +14,67 @@ using std::chrono::seconds;
 
 namespace {
 
+namespace wire = forkmill::wire;
+
+/// What a message is about: leases, numbers of tasks.
+std::string records_text(wire::Kind kind, wire::Cursor cursor, const Message& message) {
+    std::string text;
+    const auto list = [&text](const auto& numbers) {
+        for (const std::uint64_t number : numbers) text += " " + std::to_string(number);
+    };
+    if (kind == wire::Kind::Tasks) {
+        wire::TasksReader reader{cursor, message};
+        for (wire::TaskRecord task; reader.next(task);)
+            text += " " + std::to_string(task.lease) + "=" + std::to_string(task.task.stream) +
+                    "/" + std::to_string(task.task.seq);
+    } else if (kind == wire::Kind::Submit) {
+        wire::SubmitReader reader{cursor, message};
+        for (wire::SubmitRecord task; reader.next(task);) text += " " + std::to_string(task.seq);
+    } else if (kind == wire::Kind::Results) {
+        wire::ResultsReader reader{cursor, message};
+        for (wire::ResultRecord result; reader.next(result);)
+            text += " " + std::to_string(result.ref);
+    } else if (kind == wire::Kind::Return) {
+        wire::Return back;
+        if (wire::decode(cursor, back) == wire::Code::None) list(back.leases);
+    } else if (kind == wire::Kind::Stale) {
+        wire::Stale stale;
+        if (wire::decode(cursor, stale) == wire::Code::None) list(stale.leases);
+    } else if (kind == wire::Kind::Started) {
+        wire::Started started;
+        if (wire::decode(cursor, started) == wire::Code::None) list(started.leases);
+    } else if (kind == wire::Kind::Cancel) {
+        wire::Cancel cancel;
+        if (wire::decode(cursor, cancel) == wire::Code::None) list(cancel.seqs);
+    } else if (kind == wire::Kind::CancelLease) {
+        wire::CancelLease cancel;
+        if (wire::decode(cursor, cancel) == wire::Code::None)
+            text += " " + std::to_string(cancel.lease) + (cancel.kill ? " kill" : "");
+    } else if (kind == wire::Kind::Held) {
+        wire::Held held;
+        if (wire::decode(cursor, held) == wire::Code::None)
+            for (const wire::HeldTask& task : held.tasks)
+                text += " " + std::to_string(task.lease) + "=" + std::to_string(task.task.stream) +
+                        "/" + std::to_string(task.task.seq);
+    } else if (kind == wire::Kind::Adopt) {
+        wire::Adopt adopt;
+        if (wire::decode(cursor, adopt) == wire::Code::None)
+            for (const auto& mapping : adopt.leases)
+                text += " " + std::to_string(mapping.old_lease) + ">" +
+                        std::to_string(mapping.new_lease);
+    }
+    return text;
+}
+
 std::string text_of(std::uint64_t conn, bool from_client, const Message& message) {
-    forkmill::wire::Header header;
-    forkmill::wire::Cursor cursor;
+    wire::Header header;
+    wire::Cursor cursor;
     std::string text = "conn " + std::to_string(conn) + (from_client ? " > " : " < ");
-    if (forkmill::wire::decode_header(message, header, cursor) != forkmill::wire::Code::None)
-        return text + "rubbish";
-    text += forkmill::wire::name_of(header.kind);
-    return text + " number " + std::to_string(header.number) + " ack " +
-           std::to_string(header.ack) + " floor " + std::to_string(header.floor);
+    if (wire::decode_header(message, header, cursor) != wire::Code::None) return text + "rubbish";
+    text += wire::name_of(header.kind);
+    text += " number " + std::to_string(header.number) + " ack " + std::to_string(header.ack) +
+            " floor " + std::to_string(header.floor);
+    return text + records_text(header.kind, cursor, message);
 }
 
 }  // namespace

@@ -294,7 +294,7 @@ void WorkerNode::pause(Time until) {
     world_.network.say("worker " + std::to_string(slot_) + " freezes");
     world_.excuse_reruns();
     // What it was handed meanwhile was taken from it meanwhile, too, and it begins all the same.
-    world_.clock.at(until, [this] { world_.excuse_reruns(); });
+    world_.clock.at(until, [this, since = world_.clock.now()] { world_.excuse_reruns(since); });
 }
 
 void WorkerNode::end(supervisor::Cause cause, bool expected) {

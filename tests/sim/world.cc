@@ -36,6 +36,7 @@ Scenario scenario_of(std::uint64_t seed) {
     scenario.failing = sometimes(0.5, 0.1);
     scenario.cancelled = sometimes(0.5, 0.15);
     scenario.hanging = sometimes(0.3, 0.03);
+    if (random.chance(0.5)) scenario.tasks_per_session_max = 4 + random.below(40);
     scenario.chaos = seconds{3 + static_cast<int>(random.below(10))};
     return scenario;
 }
@@ -52,8 +53,9 @@ World::World(const Scenario& s) : random(s.seed), network(clock, random), scenar
 
 World::~World() = default;
 
-void World::excuse_reruns() {
-    for (auto& [id, truth] : truths) truth.lost_cause = truth.lost_cause || truth.settled == 0;
+void World::excuse_reruns(Time since) {
+    for (auto& [id, truth] : truths)
+        truth.lost_cause = truth.lost_cause || truth.settled == 0 || truth.settled_at >= since;
 }
 
 void World::plan(Duration mean, const std::function<void()>& act) {

@@ -4,9 +4,9 @@
 // that every run must pass.
 //
 // Violations (violation() returns the first): a task that never settles, settles twice or with a
-// wrong value; an at_most_once task that was started twice; a task run again although nothing was
-// lost; a dead task with fewer deaths than its limit; a broken invariant of engine, gateway or
-// worker core.
+// wrong value; a client that keeps to its credit and is refused; an at_most_once task that was
+// started twice; a task run again although nothing was lost; a dead task with fewer deaths than its
+// limit; a broken invariant of engine, gateway or worker core.
 #pragma once
 
 #include <cstdint>
@@ -35,11 +35,9 @@ struct Scenario {
     double failing = 0;            ///< … that answer with an error at their first attempt.
     double cancelled = 0;          ///< … that their client cancels.
     double hanging = 0;            ///< … that run until their timeout.
+    std::uint64_t tasks_per_session_max = 0;        ///< The broker's; 0: its default.
     Duration chaos = std::chrono::seconds{20};      ///< How long faults go on.
     Duration patience = std::chrono::seconds{180};  ///< After it everything must have settled.
-
-    // Planted bugs that live in the world itself rather than in the sources (tools/mutants).
-    bool incarnation_not_raised = false;
 };
 
 /// The scenario of a seed: which faults it has is part of the seed.
@@ -80,11 +78,14 @@ class World {
         std::uint32_t deaths = 0;       ///< Workers that died while it ran.
         std::uint32_t completions = 0;  ///< Times user code came to its end.
         std::uint32_t settled = 0;
+        Time settled_at{};
         bool lost_cause = false;  ///< Something happened that entitles the broker to run it again.
     };
     std::map<std::pair<std::uint64_t, std::uint64_t>, Truth> truths;
-    /// Something died, was cut off or given up: re-runs are no violation from here on.
-    void excuse_reruns();
+    /// Something died, was cut off or given up at `since` or later: re-runs of what had not settled
+    /// before that are no violation.
+    void excuse_reruns(Time since);
+    void excuse_reruns() { excuse_reruns(clock.now()); }
 
     BrokerNode& broker() { return *broker_; }
     std::vector<std::unique_ptr<ClientNode>>& clients() { return clients_; }

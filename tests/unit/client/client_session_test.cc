@@ -378,7 +378,8 @@ TEST(ClientSession, AnswersPingAndStaysLive) {
     broker.heard();
     for (int i = 0; i < 20; ++i) {
         broker.pass(std::chrono::seconds{1});
-        broker.say(wire::encode({wire::Kind::Ping}, wire::Ping{7, 0, 0, 0}));
+        const std::uint64_t heard = broker.session.session().next_number() - 1;
+        broker.say(wire::encode({wire::Kind::Ping, 0, heard}, wire::Ping{7, 0, 0, 0}));
         const auto said = broker.spoken();
         ASSERT_FALSE(said.empty());
         EXPECT_EQ(said.back().header.kind, wire::Kind::Pong);

@@ -242,6 +242,19 @@ TEST(PendingTable, PassesOnTheCancelOfWhatWasSentAndTellsItAgainInsteadOfTheSubm
     EXPECT_FALSE(f.io.next_cancel().has_value());
 }
 
+TEST(PendingTable, EndsWhatWasCancelledReadyToLeaveWhenTheConnectionBeginsAnew) {
+    Fixture f;
+    const Ticket ticket = f.submit("t");
+    f.io.take();
+    ASSERT_NE(f.io.peek(), nullptr);  // No credit: it stays where it is.
+    f.table.cancel(ticket.slot, false);
+    f.io.take();
+    f.io.rewind();
+    f.io.publish();
+    EXPECT_EQ(f.error(ticket), wire::Code::TaskCancelled);
+    EXPECT_EQ(f.io.peek(), nullptr);
+}
+
 TEST(PendingTable, BlocksAtTheHandOverBoundUntilThereIsRoom) {
     PendingBounds bounds;
     bounds.handover_tasks = 10;

@@ -130,6 +130,17 @@ TEST(Credit, IsAbsoluteAndGrowsAsTasksEnd) {
     EXPECT_EQ(c.last(Effect::Kind::Credit).seq, 14U);
 }
 
+TEST(Credit, DuplicatesGiveTheirCreditBackThoughNoTaskEnds) {
+    Config config;
+    config.tasks_per_session_max = 4;
+    Cluster c{config};
+    const auto s = c.client();
+    const Task t = c.submit("x", {}, s);
+    for (int i = 0; i < 3; ++i) c.submit("x", {.seq = t.seq}, s);
+    EXPECT_EQ(c.engine->credit_records(s), 7U) << "four sent, one of them unsettled";
+    EXPECT_EQ(c.last(Effect::Kind::Credit).seq, 7U);
+}
+
 TEST(Credit, RefusedRecordsGiveTheirCreditBack) {
     Config config;
     config.tasks_per_session_max = 4;

@@ -260,6 +260,30 @@ TEST(Recovery, AnAtMostOnceTaskThatNobodyHoldsMayHaveRun) {
         << "after recovery as well";
 }
 
+TEST(Recovery, AnAtMostOnceTaskThatHadBegunIsNotBegunAgainWhenItsWorkerDiesUnclaimed) {
+    Restarted r;
+    const auto w = r.worker(1);
+    const Lease held = r.hold(w, 7, wire::HeldState::Running, 1, true);
+    r.c.tell_death(r.c.death_of(w, {held}));
+    r.worker(2);
+    const auto s = r.c.client("alice", 500);
+    const Task t = r.resend(s, 7, {.at_most_once = true});
+    EXPECT_EQ(r.c.error(t), wire::Code::WorkerLost);
+    EXPECT_EQ(r.c.end(t).error.ran, wire::Ran::Yes);
+    EXPECT_EQ(r.c.engine->counters().leased, 0U);
+}
+
+TEST(Recovery, ACancelForAHeldTaskThatEndedMeanwhileBringsItsOutcome) {
+    Restarted r;
+    const auto w = r.worker(1);
+    const Lease done = r.hold(w, 7, wire::HeldState::Done);
+    r.c.settle(w, done, wire::Outcome::Succeeded, "in time");
+    const auto s = r.c.client("alice", 500);
+    const Task t{s, 7, {500, 7}};
+    r.c.cancel(t);
+    EXPECT_EQ(r.c.value(t), "in time");
+}
+
 TEST(Recovery, DependenciesOfResentTasksHoldAgain) {
     Restarted r;
     const auto w = r.worker(1, 4);
