@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # How tests are found and made; tests/CMakeLists.txt says which exist.
 
-# forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] LINKS target...)
-# SERIAL: these tests start processes and measure time, so ctest runs them one at a time.
+# forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] [PROGRAMS target...] LINKS target...)
+# SERIAL: these tests measure time closely, so ctest runs them one at a time. PROGRAMS: what they
+# start, built along with them.
 function(forkmill_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "DIR;LABEL;TIMEOUT" "LINKS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "DIR;LABEL;TIMEOUT" "LINKS;PROGRAMS")
     set(dir "${CMAKE_CURRENT_SOURCE_DIR}/${arg_DIR}")
     file(GLOB sources CONFIGURE_DEPENDS "${dir}/*.cc")
     if(NOT sources)
@@ -43,13 +44,11 @@ function(forkmill_test name)
         forkmill_module(${module} GLOB "${source}")
         add_dependencies(${name} ${module})
     endforeach()
-    if(arg_SERIAL)  # These drive the real programs.
-        foreach(program forkmilld forkmill-worker forkmill_command demo_module)
-            if(TARGET ${program})
-                add_dependencies(${name} ${program})
-            endif()
-        endforeach()
-    endif()
+    foreach(program IN LISTS arg_PROGRAMS)
+        if(TARGET ${program})
+            add_dependencies(${name} ${program})
+        endif()
+    endforeach()
 endfunction()
 
 # Every fuzz target is also a test: in other builds a program feeds it its corpus.

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// The tasks of the end-to-end tests: the contract. The test program brings their code to every
+// worker itself (main.cc).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "forkmill/forkmill.h"
+
+namespace forkmill::e2e {
+
+/// Notes its number in a file and gives it back.
+inline constexpr Task<"e2e.mark", int(std::string, int)> mark;
+/// The same; the note comes first, then it waits until nobody holds the gate (see Gate).
+inline constexpr Task<"e2e.pass", int(std::string, std::string, int)> pass;
+/// Notes its process in a file and waits at the gate, the first attempt; a later one does not wait.
+/// Gives back the attempt's number.
+inline constexpr Task<"e2e.first_waits", int(std::string, std::string)> first_waits;
+/// Runs /bin/sleep as a child of its worker, notes the child in a file and waits for it.
+inline constexpr Task<"e2e.start_child", int(std::string)> start_child;
+/// Ignores every request to stop, for so many milliseconds; notes its process first.
+inline constexpr Task<"e2e.deaf", int(std::string, int)> deaf;
+inline constexpr Task<"e2e.pid", int()> pid;
+inline constexpr Task<"e2e.host", std::string()> host;
+inline constexpr Task<"e2e.echo", std::string(std::string)> echo;
+
+Tasks all_tasks();
+
+}  // namespace forkmill::e2e
