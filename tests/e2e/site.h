@@ -12,6 +12,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -51,8 +52,8 @@ struct Daemon {
 };
 
 struct BrokerWanted {
-    std::string listen = {};     ///< "a, b"; empty: ipc() of the site.
-    int workers = 2;             ///< 0: no pool; workers come from elsewhere.
+    std::string listen = {};  ///< "a, b"; empty: ipc() of the site.
+    int workers = 2;          ///< 0: no pool; workers come from elsewhere.
     int threads = 1;
     std::string executable = {};  ///< Empty: this test program.
     std::string pool = {};        ///< Further keys of the pool, "key: value\n" each.
@@ -86,6 +87,7 @@ class Site : public testing::Test {
 
   private:
     int outputs_ = 0;
+    std::set<std::string> may_leave_;  ///< Daemons that could not tidy up, being killed.
 };
 
 /// The router of a forkmilld; 0: there is none now.
