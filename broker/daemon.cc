@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <memory>
 
+#include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/listen.h"
 #include "core/supervisor/master.h"
@@ -33,12 +34,6 @@ constexpr const char* kHostKeyVariable = "FORKMILL_ROUTER_HOST_KEY";
 int complain(int code, const std::string& text) {
     std::fprintf(stderr, "forkmilld: %s\n", text.c_str());
     return code;
-}
-
-std::string host_name() {
-    std::array<char, 256> name{};
-    ::gethostname(name.data(), name.size() - 1);
-    return name.data();
 }
 
 std::filesystem::path own_program() {
@@ -177,7 +172,7 @@ int run_daemon(const LoadedConfig& loaded) {
     auto copy = config_copy(loaded.dump);
     if (!copy.ok()) return complain(kTemporaryFailure, copy.failure().text);
     served.config = std::move(copy).value();
-    served.host_key = host_name() + ":" + std::to_string(::getpid());
+    served.host_key = base::host_name() + ":" + std::to_string(::getpid());
 
     int code = 0;
     {

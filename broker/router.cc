@@ -11,6 +11,7 @@
 
 #include "broker/gateway.h"
 #include "broker/status.h"
+#include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/local_socket.h"
 #include "core/net/poll_loop.h"
@@ -27,12 +28,6 @@ using base::LogLevel;
 constexpr int kReadBatch = 256;
 constexpr base::Duration kFarewell = std::chrono::milliseconds{100};
 constexpr base::Duration kByeLimit = std::chrono::milliseconds{300};
-
-std::string host_name() {
-    std::array<char, 256> name{};
-    ::gethostname(name.data(), name.size() - 1);
-    return name.data();
-}
 
 class Router {
   public:
@@ -80,7 +75,7 @@ GatewayConfig Router::gateway_config() const {
     GatewayConfig config;
     config.incarnation = start_.incarnation;
     config.host_key = start_.host_key;
-    config.name = host_name() + ":" + std::to_string(::getpid());
+    config.name = base::host_name() + ":" + std::to_string(::getpid());
     config.ping_after = start_.config.ping_after;
     config.gone_after = start_.config.gone_after;
     config.session_ttl = start_.config.engine.session_ttl;

@@ -10,11 +10,11 @@
 #include <utility>
 
 #include "cli/exit_code.h"
+#include "core/base/identity.h"
 #include "core/net/client_transport.h"
 #include "core/net/poll_loop.h"
 #include "core/session/client_session.h"
 #include "core/wire/codec.h"
-#include "sdk/src/client_identity.h"
 
 namespace forkmill::cli {
 
@@ -56,9 +56,9 @@ std::unique_ptr<net::Transport> transport_to(const std::string& text) {
 
 session::ClientSessionConfig config_of(std::uint64_t stream) {
     session::ClientSessionConfig config;
-    config.key = {detail::random_u64(), detail::random_u64()};
+    config.key = base::random_session();
     config.stream = stream;
-    config.host = detail::host_name();
+    config.host = base::host_name();
     config.pid = ::getpid();
     return config;
 }
@@ -130,7 +130,7 @@ struct Connection::Impl final : session::SubmitSource,
     }
 
     const std::string endpoint;
-    const std::uint64_t stream = detail::random_u64();
+    const std::uint64_t stream = base::random_number();
     std::unique_ptr<net::Transport> transport;
     session::ClientSession session;
     session::ClientOut out;

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # How tests are found and made; tests/CMakeLists.txt says which exist.
 
-# forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] [PROGRAMS target...] LINKS target...)
+# forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] [PROGRAMS target...]
+#               LINKS target...)
 # SERIAL: these tests measure time closely, so ctest runs them one at a time. PROGRAMS: what they
 # start, built along with them.
 function(forkmill_test name)

@@ -10,13 +10,13 @@
 #include <string>
 #include <utility>
 
+#include "core/base/identity.h"
 #include "core/base/ids.h"
 #include "core/base/log.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/signal_master.h"
 #include "core/supervisor/state_dir.h"
 #include "core/supervisor/worker_birth.h"
-#include "worker/identity.h"
 
 namespace forkmill::worker {
 
@@ -51,7 +51,7 @@ supervisor::WorkerBirth birth_of(const WorkerConfig& config,
     birth.scoreboard_fd = child.scoreboard_fd;
     birth.scoreboard_slot = child.slot;
     birth.host_key = host_key;
-    birth.host = config.host.empty() ? host_name() : config.host;
+    birth.host = config.host.empty() ? base::host_name() : config.host;
     birth.endpoint = config.broker;
     birth.pool = config.pool;
     birth.pool_index = child.pool;
@@ -142,8 +142,8 @@ int run_host(const WorkerConfig& config) {
     if (self.empty()) return complain(supervisor::kExitSoftware, "cannot read /proc/self/cmdline");
     self[0] = program.string();
     // A master that is started again is another one, even under the same pid.
-    const std::string host_key = host_name() + ":" + std::to_string(::getpid()) + ":" +
-                                 base::hex128(0, random_number()).substr(16);
+    const std::string host_key = base::host_name() + ":" + std::to_string(::getpid()) + ":" +
+                                 base::hex128(0, base::random_number()).substr(16);
     supervisor::Master master{master_spec(config, host_key, self)};
     return master.run();
 }

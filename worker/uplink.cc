@@ -7,10 +7,10 @@
 #include <cstdio>
 #include <utility>
 
+#include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
 #include "core/net/poll_loop.h"
-#include "worker/identity.h"
 #include "worker/uplink_core.h"
 
 namespace forkmill::worker {
@@ -44,12 +44,12 @@ class Uplink {
   private:
     static UplinkConfig config_of(const supervisor::WorkerBirth& birth) {
         UplinkConfig config;
-        config.session = random_session();
-        config.host = birth.host.empty() ? host_name() : birth.host;
+        config.session = base::random_session();
+        config.host = birth.host.empty() ? base::host_name() : birth.host;
         config.host_key = birth.host_key;
         config.pool = birth.pool;
         config.pid = ::getpid();
-        config.seed = random_number();
+        config.seed = base::random_number();
         return config;
     }
 

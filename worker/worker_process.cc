@@ -9,10 +9,10 @@
 #include <exception>
 #include <utility>
 
+#include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
 #include "core/supervisor/last_will.h"
-#include "worker/identity.h"
 #include "worker/module_loader.h"
 #include "worker/task_runner.h"
 #include "worker/worker_loop.h"
@@ -54,13 +54,13 @@ std::string run_initializer(const std::function<void()>& initializer) {
 
 CoreConfig core_config(const supervisor::WorkerBirth& birth, const Registry& registry) {
     CoreConfig config;
-    config.seed = random_number();
+    config.seed = base::random_number();
     config.leave_limit =
         std::chrono::milliseconds{birth.drain_timeout_ms == 0 ? 60'000 : birth.drain_timeout_ms};
     wire::Hello& hello = config.hello;
-    hello.session = random_session();
-    hello.stream = random_number();
-    hello.host = birth.host.empty() ? host_name() : birth.host;
+    hello.session = base::random_session();
+    hello.stream = base::random_number();
+    hello.host = birth.host.empty() ? base::host_name() : birth.host;
     hello.pid = ::getpid();
     hello.build = registry.build();
     hello.pool = birth.pool;

@@ -177,6 +177,7 @@ struct Core : Tables {
 
     // Recovery (recovery.cc).
     void held(SessionIx ix, const wire::Held& held, base::Time now, Effects& out);
+    bool free_for_holder(Slot slot, std::uint32_t attempt, base::Time now, Effects& out);
     void hold_one(SessionIx ix, const wire::HeldTask& task, base::Time now, Effects& out);
     void claim(Slot slot,
                std::uint32_t lane,

@@ -20,6 +20,34 @@ void Core::held(SessionIx ix, const wire::Held& held, base::Time now, Effects& o
     accounted_for(worker->name, now, out);
 }
 
+/// Takes a known task from wherever it is, for a worker that holds it. False: it is not the
+/// holder's any more.
+bool Core::free_for_holder(Slot slot, std::uint32_t attempt, base::Time now, Effects& out) {
+    TaskNode& node = tasks[slot];
+    if (is_final(node.state) || node.state == State::Accepting || node.has(kUndecided) ||
+        node.has(kAlias) || attempt <= node.attempt)
+        return false;
+    if (has_worker(node.state)) {
+        if (node.state == State::Cancelling) return false;
+        Effect& stale = out.list.emplace_back();
+        stale.kind = Effect::Kind::Stale;
+        stale.session = node.worker;
+        stale.lease = lease_of(slot, node);
+        if (node.timer != 0) timers.disarm(node.timer);
+        unlease(slot);
+        if (node.lane == kNone) {
+            set_state(node, State::Scheduled);
+        } else {
+            put_back(slot, now);
+        }
+    }
+    const Side* side = tasks.find_side(node);
+    // It runs already: its arguments went with it.
+    if (side != nullptr && !side->awaited.empty()) release_awaited(slot);
+    unplace(slot);
+    return true;
+}
+
 void Core::hold_one(SessionIx ix, const wire::HeldTask& task, base::Time now, Effects& out) {
     Worker& worker = *sessions[ix]->worker;
     const std::size_t at = out.list.size();
@@ -44,32 +72,8 @@ void Core::hold_one(SessionIx ix, const wire::HeldTask& task, base::Time now, Ef
                        now + config.session_ttl + config.client_lost_grace,
                        Timers::Kind::Stream,
                        stream_ix);
-    } else {
-        TaskNode& node = tasks[slot];
-        const bool newer = task.attempt > node.attempt;
-        if (is_final(node.state) || node.state == State::Accepting || node.has(kUndecided) ||
-            node.has(kAlias) || !newer)
-            return;
-        if (has_worker(node.state)) {
-            if (node.state == State::Cancelling) return;
-            Effect& stale = out.list.emplace_back();
-            stale.kind = Effect::Kind::Stale;
-            stale.session = node.worker;
-            stale.lease = lease_of(slot, node);
-            if (node.timer != 0) timers.disarm(node.timer);
-            unlease(slot);
-            if (node.lane == kNone) {
-                set_state(node, State::Scheduled);
-            } else {
-                put_back(slot, now);
-            }
-        }
-        const Side* side = tasks.find_side(node);
-        if (side != nullptr && !side->awaited.empty()) {
-            // It runs already: its arguments went with it.
-            release_awaited(slot);
-        }
-        unplace(slot);
+    } else if (!free_for_holder(slot, task.attempt, now, out)) {
+        return;
     }
     TaskNode& node = tasks[slot];
     if (++node.generation == 0) node.generation = 1;

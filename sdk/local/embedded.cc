@@ -9,10 +9,10 @@
 #include <array>
 #include <utility>
 
+#include "core/base/identity.h"
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
 #include "sdk/local/host_limits.h"
-#include "sdk/src/client_identity.h"
 #include "sdk/src/client_log.h"
 
 namespace forkmill {
@@ -57,7 +57,7 @@ Embedded::Embedded(detail::Client& client,
       pool_name_(plan.pool),
       port_(*wakeup_),
       pool_(*host_, port_),
-      engine_(engine_config(), 1, base::monotonic_now(), detail::random_u64()),
+      engine_(engine_config(), 1, base::monotonic_now(), base::random_number()),
       gateway_(gateway_config(plan), engine_, base::monotonic_now()),
       plan_fd_(write_plan(plan)),
       crew_(
@@ -66,12 +66,12 @@ Embedded::Embedded(detail::Client& client,
           workers,
           plan_fd_.get(),
           [this](int fd) { server_.adopt(net::UniqueFd{fd}); },
-          detail::random_u64()) {
+          base::random_number()) {
     engine::SessionInfo info;
-    info.key = {detail::random_u64(), detail::random_u64()};
+    info.key = base::random_session();
     info.stream = client_.stream();
     info.principal = "local";
-    info.host = detail::host_name();
+    info.host = base::host_name();
     info.pid = ::getpid();
     session_ = gateway_.open_local(info, *this, base::monotonic_now());
     sigset_t all;
@@ -87,8 +87,6 @@ Embedded::Embedded(detail::Client& client,
 Embedded::~Embedded() {
     stop();
 }
-
-// ---- the broker thread
 
 void Embedded::run() {
     ::pthread_setname_np(::pthread_self(), "forkmill-broker");
@@ -347,8 +345,6 @@ void Embedded::on_effect(const engine::Effect& effect, const engine::Effects& al
     }
 }
 
-// ---- user threads
-
 void Embedded::close() {
     closing_.store(true, std::memory_order_release);
     wake();
@@ -380,7 +376,7 @@ std::vector<WorkerInfo> Embedded::workers() {
     for (std::uint32_t slot = 0; slot < rows.size(); ++slot) {
         if (rows[slot].pid == 0) continue;
         WorkerInfo info;
-        info.host = detail::host_name();
+        info.host = base::host_name();
         info.pid = rows[slot].pid;
         info.state = supervisor::name_of(rows[slot].state);
         info.pool = pool_name_;

@@ -8,13 +8,13 @@
 #include <string>
 #include <utility>
 
+#include "core/base/identity.h"
 #include "core/net/client_transport.h"
 #include "core/net/endpoint.h"
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
 #include "sdk/local/embedded.h"
 #include "sdk/local/host_limits.h"
-#include "sdk/src/client_identity.h"
 #include "sdk/src/client_log.h"
 #include "sdk/src/remote.h"
 #include "worker/embedded.h"
@@ -88,7 +88,7 @@ void set_initializer(local::Plan& plan,
 ClientPtr make_client(const PoolOptions& options, std::shared_ptr<net::Wakeup>& wakeup) {
     wakeup = std::make_shared<net::Wakeup>();
     return std::make_shared<Client>(
-        options.dispatcher, random_u64(), false, [weak = std::weak_ptr{wakeup}] {
+        options.dispatcher, base::random_number(), false, [weak = std::weak_ptr{wakeup}] {
             if (const auto there = weak.lock()) there->notify();
         });
 }
@@ -136,9 +136,9 @@ ClientPtr open_remote(const PoolOptions& options, const net::Endpoint& endpoint)
     std::shared_ptr<net::Wakeup> wakeup;
     ClientPtr client = make_client(options, wakeup);
     session::ClientSessionConfig config;
-    config.key = {random_u64(), random_u64()};
+    config.key = base::random_session();
     config.stream = client->stream();
-    config.host = host_name();
+    config.host = base::host_name();
     config.pid = ::getpid();
     config.build = worker::LoadedImages::of_this_process().program_build();
     client->set_backend(std::make_shared<Remote>(*client,

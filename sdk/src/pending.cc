@@ -108,8 +108,6 @@ Slot& PendingTable::of(Ticket ticket) const {
     throw UsageError{"this result was dropped or moved from"};
 }
 
-// ---- submitting
-
 bool PendingTable::has_room_locked(std::uint64_t tasks, std::uint64_t share) const {
     const std::uint64_t handed = next_seq_ - 1;
     const std::uint64_t waiting = handed - popped_.load(std::memory_order_seq_cst);
@@ -223,8 +221,6 @@ void PendingTable::close() {
     }
     room_.notify_all();
 }
-
-// ---- waiting, cancelling, callbacks
 
 bool PendingTable::wait(Slot& slot, base::Time until, bool spin) {
     if (settled(slot)) return true;

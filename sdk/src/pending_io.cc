@@ -37,8 +37,6 @@ wire::ErrorInfo caused_by(base::ByteView packed) {
 
 }  // namespace
 
-// ---- taking over
-
 void PendingIo::append(std::uint32_t slot) {
     if (end_ - floor_ == ring_.size()) {
         std::vector<std::uint32_t> larger(ring_.size() * 2, kNoSlot);
@@ -84,8 +82,6 @@ void PendingIo::take_cancel(std::uint32_t number, bool kill) {
     }
     release(number);
 }
-
-// ---- what goes out
 
 bool PendingIo::peek_retry() {
     for (std::size_t left = retry_.size(); left > 0; --left) {
@@ -262,8 +258,6 @@ void PendingIo::pumped() {
     }
     if (room) table_.room_.notify_all();
 }
-
-// ---- what came back
 
 bool PendingIo::settle(std::uint64_t seq, wire::Outcome outcome, const base::Body& body) {
     const std::uint32_t number = slot_of(seq);

@@ -55,8 +55,6 @@ Remote::~Remote() {
     stop();
 }
 
-// ---- the I/O thread
-
 void Remote::run() {
     net::PollLoop loop;
     loop.add(*transport_, [this] { receive(base::monotonic_now()); });
@@ -184,8 +182,6 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
             break;
     }
 }
-
-// ---- user threads
 
 void Remote::close() {
     closing_.store(true, std::memory_order_release);

@@ -167,7 +167,8 @@ TEST(Dispatcher, ForgetsAPoolThatEnded) {
 
 TEST(WorkersOfReply, ReadsTheRowsOfABroker) {
     const auto rows = workers_of_reply(
-        R"({"api":"v1","workers":[{"pool":"a","host":"h\"1","pid":12,"slot":3,"state":"idle","done":7,"task":""},{"host":"two","pid":13,"lent":0}]})");
+        R"({"api":"v1","workers":[{"pool":"a","host":"h\"1","pid":12,"slot":3,"state":"idle",)"
+        R"("done":7,"task":""},{"host":"two","pid":13,"lent":0}]})");
     ASSERT_EQ(rows.size(), 2U);
     EXPECT_EQ(rows[0].host, "h\"1");
     EXPECT_EQ(rows[0].pid, 12);

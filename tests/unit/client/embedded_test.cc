@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -19,11 +20,11 @@
 #include <string>
 #include <thread>
 
+#include "core/base/identity.h"
 #include "core/wire/codec.h"
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
 #include "sdk/local/host_limits.h"
-#include "sdk/src/client_identity.h"
 #include "sdk/src/group.h"
 #include "tests/support/wait_until.h"
 #include "worker/embedded.h"
@@ -32,8 +33,6 @@ namespace forkmill::detail {
 namespace {
 
 using namespace std::chrono_literals;
-
-// ---- what workers run
 
 void echo(const void*, const Arguments& arguments, Buffer& result) {
     result.assign(arguments.body.begin(), arguments.body.end());
@@ -44,7 +43,7 @@ void pid_of(const void*, const Arguments&, Buffer& result) {
     std::memcpy(result.data(), &pid, sizeof pid);
 }
 void nap(const void*, const Arguments&, Buffer& result) {
-    ::usleep(100'000);
+    ::poll(nullptr, 0, 100);  // What this task is for.
     result.clear();
 }
 void hang(const void*, const Arguments&, Buffer&) {
@@ -79,8 +78,8 @@ struct Pool {
     explicit Pool(std::uint32_t workers, local::Plan plan = {}) {
         auto host = local::ForkHost::get();
         auto wakeup = std::make_shared<net::Wakeup>();
-        client =
-            std::make_shared<Client>(nullptr, random_u64(), false, [wakeup] { wakeup->notify(); });
+        client = std::make_shared<Client>(
+            nullptr, base::random_number(), false, [wakeup] { wakeup->notify(); });
         plan.host_key = "test";
         plan.pool = "pool";
         std::vector<TaskEntry> entries;

@@ -310,8 +310,6 @@ TEST(PendingTable, LetsBlockedSubmittersGoWhenItCloses) {
     EXPECT_TRUE(closed);
 }
 
-// ---- dependencies
-
 std::string packed_args(std::initializer_list<std::string_view> parts) {
     std::string out(1, static_cast<char>(0x90 | parts.size()));
     for (const std::string_view part : parts) out += part;
@@ -419,8 +417,6 @@ TEST(Splice, RefusesWhatIsNoWholeArray) {
     EXPECT_FALSE(splice(bytes(""), {{0, bytes("\x2a")}}).has_value());
     EXPECT_EQ(packed_size(bytes(std::string_view{"\xdd\xff\xff\xff\xff", 5})), 0U);
 }
-
-// ---- many threads
 
 TEST(PendingTable, CarriesManyThreadsTasksThroughWithoutLossOrMixUp) {
     Fixture f;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "worker/identity.h"
+#include "core/base/identity.h"
 
 #include <sys/random.h>
 #include <unistd.h>
@@ -7,12 +7,15 @@
 #include <array>
 #include <random>
 
-namespace forkmill::worker {
+namespace forkmill::base {
 
-std::string host_name() {
-    std::array<char, 256> name{};
-    if (::gethostname(name.data(), name.size() - 1) != 0 || name[0] == '\0') return "localhost";
-    return name.data();
+const std::string& host_name() {
+    static const std::string name = [] {
+        std::array<char, 256> text{};
+        const bool told = ::gethostname(text.data(), text.size() - 1) == 0 && text[0] != '\0';
+        return std::string{told ? text.data() : "localhost"};
+    }();
+    return name;
 }
 
 std::uint64_t random_number() {
@@ -25,8 +28,8 @@ std::uint64_t random_number() {
     return number;
 }
 
-base::SessionKey random_session() {
+SessionKey random_session() {
     return {random_number(), random_number()};
 }
 
-}  // namespace forkmill::worker
+}  // namespace forkmill::base
