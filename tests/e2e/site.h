@@ -25,6 +25,8 @@ inline constexpr std::chrono::seconds kLimit{20};
 
 /// A port of 127.0.0.1 that nobody uses now.
 int free_port();
+/// Somebody listens there.
+bool accepts(int port);
 std::vector<int> numbers_in(const std::filesystem::path& file);
 
 /// Tasks wait at it while it is shut (tasks.h).
