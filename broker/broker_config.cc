@@ -177,6 +177,7 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
                      std::to_string(config.pools.size()) + " pools; expected at most " +
                          std::to_string(kPoolsMax));
     loaded.faults = reader.finish();
+    loaded.exit_code = reader.exit_code();
     loaded.dump = reader.dump();
     return loaded;
 }

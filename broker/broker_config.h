@@ -50,8 +50,9 @@ struct BrokerConfig {
 struct LoadedConfig {
     BrokerConfig config;
     std::vector<std::string>
-        faults;        ///< Empty: the config is good. Else every fault of it, one line each.
-    std::string dump;  ///< Effective values as YAML (-T).
+        faults;         ///< Empty: the config is good. Else every fault of it, one line each.
+    int exit_code = 0;  ///< Of a program that was given these faults; see ConfigReader.
+    std::string dump;   ///< Effective values as YAML (-T).
 };
 
 LoadedConfig load_broker_config(const base::ConfigInput& input);

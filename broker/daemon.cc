@@ -24,7 +24,6 @@ namespace forkmill::broker {
 
 namespace {
 
-constexpr int kTemporaryFailure = 75;
 constexpr const char* kConfigVariable = "FORKMILL_ROUTER_CONFIG_FD";
 constexpr const char* kListenVariable =
     "FORKMILL_ROUTER_LISTEN";  // "fd=endpoint", joined with '\n'.
@@ -156,7 +155,8 @@ int run_daemon(const LoadedConfig& loaded) {
     const BrokerConfig& config = loaded.config;
     supervisor::hold_master_signals();
     auto state = supervisor::StateDir::open(config.state_dir);
-    if (!state.ok()) return complain(supervisor::kExitConfig, state.failure().text);
+    if (!state.ok())
+        return complain(supervisor::exit_code_for(state.failure()), state.failure().text);
     static_cast<void>(
         base::log_start({.name = "forkmilld", .level = config.log_level, .file = config.log_file}));
 
@@ -166,11 +166,11 @@ int run_daemon(const LoadedConfig& loaded) {
     for (const std::string& text : endpoints) {
         auto listener = net::listen_socket(net::parse_endpoint(text).value());
         if (!listener.ok())
-            return complain(kTemporaryFailure, text + ": " + listener.failure().text);
+            return complain(supervisor::kExitTempFail, text + ": " + listener.failure().text);
         served.listeners.push_back(std::move(listener).value());
     }
     auto copy = config_copy(loaded.dump);
-    if (!copy.ok()) return complain(kTemporaryFailure, copy.failure().text);
+    if (!copy.ok()) return complain(supervisor::kExitTempFail, copy.failure().text);
     served.config = std::move(copy).value();
     served.host_key = base::host_name() + ":" + std::to_string(::getpid());
 

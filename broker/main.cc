@@ -7,15 +7,13 @@
 
 #include "broker/daemon.h"
 #include "core/supervisor/child_env.h"
-#include "core/supervisor/master.h"
+#include "core/supervisor/exit_codes.h"
 
 namespace {
 
-constexpr int kUsage = 64;
-
 int run_as_router() {
     const auto child = forkmill::supervisor::take_child_env();
-    if (!child) return kUsage;
+    if (!child) return forkmill::supervisor::kExitUsage;
     auto start = forkmill::broker::router_start_from_environment(*child);
     if (!start.ok()) {
         std::fprintf(stderr, "forkmilld router: %s\n", start.failure().text.c_str());
@@ -48,7 +46,8 @@ int main(int argc, char** argv) {
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
-        return error.get_exit_code() == 0 ? app.exit(error) : (app.exit(error), kUsage);
+        return error.get_exit_code() == 0 ? app.exit(error)
+                                          : (app.exit(error), forkmill::supervisor::kExitUsage);
     }
 
     forkmill::base::ConfigInput input{file, {}, forkmill::base::forkmill_environment(), {}};
@@ -59,13 +58,13 @@ int main(int argc, char** argv) {
         const auto equals = set.find('=');
         if (equals == std::string::npos) {
             std::fprintf(stderr, "forkmilld: --set %s: expected KEY=VALUE\n", set.c_str());
-            return kUsage;
+            return forkmill::supervisor::kExitUsage;
         }
         input.overrides.push_back({set.substr(0, equals), set.substr(equals + 1), "--set"});
     }
     const forkmill::broker::LoadedConfig loaded = forkmill::broker::load_broker_config(input);
     for (const std::string& fault : loaded.faults) std::fprintf(stderr, "%s\n", fault.c_str());
-    if (!loaded.faults.empty()) return forkmill::supervisor::kExitConfig;
+    if (loaded.exit_code != 0) return loaded.exit_code;
     if (dump) std::fputs(loaded.dump.c_str(), stdout);
     if (test || dump) {
         std::fprintf(stderr, "%s: the config is good\n", file.c_str());

@@ -12,7 +12,6 @@ namespace forkmill::worker {
 namespace {
 
 constexpr int kUsage = 64;
-constexpr int kConfig = 78;
 
 struct Flags {
     std::string file;
@@ -107,10 +106,8 @@ CommandLine read_command_line(int argc, char** argv) {
     }
     line.loaded = load_worker_config(input);
     for (const std::string& fault : line.loaded.faults) std::fprintf(stderr, "%s\n", fault.c_str());
-    if (!line.loaded.faults.empty()) {
-        line.exit_code = kConfig;
-        return line;
-    }
+    line.exit_code = line.loaded.exit_code;
+    if (line.exit_code != 0) return line;
     if (flags.dump) std::fputs(line.loaded.dump.c_str(), stdout);
     if (flags.test || flags.dump) {
         std::fprintf(stderr,

@@ -129,7 +129,8 @@ int run_host(const WorkerConfig& config) {
     std::optional<supervisor::StateDir> state;
     if (!config.state_dir.empty()) {
         auto opened = supervisor::StateDir::open(config.state_dir);
-        if (!opened) return complain(supervisor::kExitConfig, opened.failure().text);
+        if (!opened)
+            return complain(supervisor::exit_code_for(opened.failure()), opened.failure().text);
         state.emplace(std::move(opened).value());
     }
     static_cast<void>(base::log_start(

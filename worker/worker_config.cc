@@ -93,6 +93,7 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
                                                   base::LogLevel::Info);
     config.log_file = log.text("file");
     loaded.faults = reader.finish();
+    loaded.exit_code = reader.exit_code();
     loaded.dump = reader.dump();
     return loaded;
 }

@@ -37,8 +37,9 @@ struct WorkerConfig {
 struct LoadedWorkerConfig {
     WorkerConfig config;
     std::vector<std::string>
-        faults;        ///< Empty: the config is good. Else all of them, one line each.
-    std::string dump;  ///< Effective values as YAML (-T).
+        faults;         ///< Empty: the config is good. Else all of them, one line each.
+    int exit_code = 0;  ///< Of a program that was given these faults; see ConfigReader.
+    std::string dump;   ///< Effective values as YAML (-T).
 };
 
 LoadedWorkerConfig load_worker_config(const base::ConfigInput& input);

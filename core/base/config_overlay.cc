@@ -17,8 +17,6 @@ namespace forkmill::base {
 namespace {
 
 constexpr std::string_view kPrefix = "FORKMILL_";
-constexpr int kEnvironmentRank = 10'000;
-constexpr int kFlagRank = 20'000;
 
 Failure system_failure(const std::string& what) {
     return Failure{what + ": " + std::strerror(errno), errno};
@@ -174,7 +172,7 @@ void load_file(ConfigNode& root,
                std::vector<ConfigFault>& faults) {
     Result<std::string> text = read_config_file(path);
     if (!text) {
-        faults.push_back({{rank, path}, text.failure().text});
+        faults.push_back({{rank, path}, text.failure().text, true});
         root.kind = ConfigNode::Kind::Broken;
         return;
     }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/base/config_reader.h"
 
+#include <sysexits.h>
+
 #include <algorithm>
 #include <tuple>
 
@@ -31,6 +33,8 @@ struct ConfigReader::State {
     ConfigValue values;
     std::vector<ConfigFault> faults;
     bool unreadable = false;  ///< What a broken file lacks is not worth telling.
+
+    std::vector<ConfigFault> all_faults() const;
 };
 
 namespace {
@@ -458,9 +462,23 @@ ConfigSection ConfigReader::root() {
     return {this, state_->root.get(), &state_->values, ""};
 }
 
+std::vector<ConfigFault> ConfigReader::State::all_faults() const {
+    std::vector<ConfigFault> all = faults;
+    if (!unreadable) find_unknown(*root, "", all);
+    return all;
+}
+
+int ConfigReader::exit_code() const {
+    const std::vector<ConfigFault> faults = state_->all_faults();
+    const auto by_flag = [](const ConfigFault& fault) { return fault.place.rank == kFlagRank; };
+    const auto no_file = [](const ConfigFault& fault) { return fault.no_file; };
+    if (faults.empty()) return 0;
+    if (std::any_of(faults.begin(), faults.end(), no_file)) return EX_NOINPUT;
+    return std::all_of(faults.begin(), faults.end(), by_flag) ? EX_USAGE : EX_CONFIG;
+}
+
 std::vector<std::string> ConfigReader::finish() {
-    std::vector<ConfigFault> faults = state_->faults;
-    if (!state_->unreadable) find_unknown(*state_->root, "", faults);
+    std::vector<ConfigFault> faults = state_->all_faults();
     std::stable_sort(faults.begin(), faults.end(), [](const ConfigFault& a, const ConfigFault& b) {
         return std::tie(a.place.rank, a.place.line, a.place.column) <
                std::tie(b.place.rank, b.place.line, b.place.column);

@@ -14,7 +14,7 @@
 //     int max = sessions.integer("max", {.min = 1, .max = 100'000, .fallback = 4096});
 //     for (auto& [name, pool] : config.root().named_sections("pools")) { … }
 //     if (gone < 3 * ping) sessions.problem("gone_after", "…; expected at least 3 × ping_after");
-//     std::vector<std::string> faults = config.finish();  // Print them all, exit 78.
+//     std::vector<std::string> faults = config.finish();  // Print them all, end with exit_code().
 #pragma once
 
 #include <cstdint>
@@ -172,6 +172,11 @@ class ConfigReader {
     /// Call when every key was asked for: all faults, in the order of their places; empty when the
     /// config is good.
     std::vector<std::string> finish();
+
+    /// What a program that was given this config ends with, in sysexits' words: 0 for a good one,
+    /// 66 (EX_NOINPUT) when a file cannot be read, 64 (EX_USAGE) when only flags are at fault, else
+    /// 78 (EX_CONFIG).
+    int exit_code() const;
 
     /// Every value that was asked for, as YAML that reads back to the same, each with where it
     /// comes from.

@@ -27,6 +27,9 @@ inline constexpr std::size_t kConfigKeys =
 inline constexpr std::size_t kConfigFaults =
     100;  ///< Told in one run; a reader of more would be none.
 
+inline constexpr int kEnvironmentRank = 1 << 20;        ///< After every file …
+inline constexpr int kFlagRank = kEnvironmentRank + 1;  ///< … and after that the flags.
+
 /// Where a text stands: file, line and column from 1, or the variable or flag (line 0).
 struct ConfigPlace {
     int rank = 0;  ///< Order of the sources, by which faults are told.
@@ -41,6 +44,7 @@ struct ConfigPlace {
 struct ConfigFault {
     ConfigPlace place;
     std::string what;
+    bool no_file = false;  ///< There is no file to find faults in.
 };
 
 struct ConfigNode;

@@ -23,6 +23,7 @@
 #include "core/base/result.h"
 #include "core/base/time.h"
 #include "core/supervisor/child_env.h"
+#include "core/supervisor/exit_codes.h"
 #include "core/supervisor/respawn_policy.h"
 #include "core/supervisor/slot.h"
 
@@ -61,11 +62,6 @@ struct MasterSpec {
     std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
     std::uint64_t seed = 0;        ///< Of the jitter; 0: from the clock.
 };
-
-/// Exit codes of run(), as sysexits names them.
-inline constexpr int kExitOk = 0;
-inline constexpr int kExitSoftware = 70;  ///< The relay died 10 times in 60 s.
-inline constexpr int kExitConfig = 78;    ///< A child said at boot that its config cannot work.
 
 class Master {
   public:

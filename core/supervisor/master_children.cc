@@ -184,7 +184,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     if (expected) owner.slots.on_leaving(slot, now, actions_);
     owner.slots.on_died(slot, ending, now, actions_);
     act(pool, now);
-    if (never_came_up && ending.exit_code == kExitBadConfig && phase_ == Phase::Running) {
+    if (never_came_up && ending.exit_code == kExitConfig && phase_ == Phase::Running) {
         base::log_line(LogLevel::Error,
                        "pool cannot start",
                        {{"pool", spec_.pools[pool].name}, {"why", owner.last_words}});
@@ -195,8 +195,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
 void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
     listen_to_the_last(*relay_, now);
     const bool bad_config = !std::exchange(relay_up_, false) &&
-                            death.kind == ChildEvent::Kind::Exited &&
-                            death.detail == kExitBadConfig;
+                            death.kind == ChildEvent::Kind::Exited && death.detail == kExitConfig;
     const base::Duration uptime = now - relay_->born;
     relay_slot_.step(SlotEvent::Died, now, spec_.relay.timeouts);
     const bool wanted = phase_ == Phase::StoppingRelay;

@@ -31,7 +31,7 @@ Verdict RespawnPolicy::on_death(std::uint32_t slot,
     // A fatal exit of an old generation says nothing about the config in force.
     if (ending.wanted || !ending.current) return {};
     if (!ending.was_ready) {
-        if (ending.exit_code == kExitBadConfig || ending.exit_code == kExitNoPermission)
+        if (ending.exit_code == kExitConfig || ending.exit_code == kExitNoPermission)
             return {Verdict::Kind::Never, {}};
         // The world is not ready for it; that is no crash loop, and it is not hurried.
         if (ending.exit_code == kExitTempFail)

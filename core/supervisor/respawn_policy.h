@@ -14,6 +14,7 @@
 
 #include "core/base/backoff.h"
 #include "core/base/time.h"
+#include "core/supervisor/exit_codes.h"
 
 namespace forkmill::supervisor {
 
@@ -29,11 +30,6 @@ struct RespawnRule {
     std::uint32_t refill_max = 32;
     std::uint32_t births_per_second = 50;  ///< With a burst of max(this, workers).
 };
-
-/// Exit codes with a meaning (sysexits): only before Up; later they are a task's own.
-inline constexpr int kExitTempFail = 75;
-inline constexpr int kExitNoPermission = 77;
-inline constexpr int kExitBadConfig = 78;
 
 /// How a worker ended.
 struct Ending {

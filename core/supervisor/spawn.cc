@@ -111,7 +111,7 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     say("\n");
     const bool for_ever = number == ENOENT || number == EACCES || number == ENOEXEC ||
                           number == ENOTDIR || number == ELOOP || number == EPERM;
-    ::_exit(for_ever ? kExitBadConfig : kExitTempFail);
+    ::_exit(for_ever ? kExitConfig : kExitTempFail);
 }
 
 }  // namespace

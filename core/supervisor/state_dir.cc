@@ -71,6 +71,10 @@ base::Result<OwnedFd> lock_file(const std::string& path) {
 
 }  // namespace
 
+int exit_code_for(const base::Failure& failure) {
+    return failure.error_number == EWOULDBLOCK ? kExitTempFail : kExitConfig;
+}
+
 base::Result<StateDir> StateDir::open(const std::string& path) {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
         return refused("cannot make state_dir " + path);

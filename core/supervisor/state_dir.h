@@ -10,14 +10,19 @@
 #include <string>
 
 #include "core/base/result.h"
+#include "core/supervisor/exit_codes.h"
 #include "core/supervisor/fd.h"
 
 namespace forkmill::supervisor {
 
+/// What a process ends with that was refused its StateDir: kExitTempFail while another instance
+/// holds it, else kExitConfig.
+int exit_code_for(const base::Failure& failure);
+
 class StateDir {
   public:
     /// Makes the directory (0700) if it is not there, checks that it is ours and writable, takes
-    /// the lock and writes the pid. A failure is for exit 78: it says what to do.
+    /// the lock and writes the pid. A failure says what to do.
     static base::Result<StateDir> open(const std::string& path);
 
     StateDir(StateDir&&) noexcept = default;
