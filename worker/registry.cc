@@ -5,6 +5,7 @@
 
 #include "core/wire/limits.h"
 #include "core/wire/names.h"
+#include "core/wire/signatures.h"
 
 namespace forkmill::worker {
 
@@ -43,7 +44,7 @@ Found Registry::find(std::string_view name, std::string_view signature) {
                  "this worker has no task named " + std::string{name} + " (it has " +
                      std::to_string(by_name_.size()) + ")"}};
     const detail::TaskEntry& entry = known->second->entry;
-    if (entry.signature != signature)
+    if (!wire::signatures_agree(entry.signature, signature))
         return {nullptr,
                 {wire::Code::SignatureMismatch,
                  "task " + entry.name + " is called as " + std::string{signature} +

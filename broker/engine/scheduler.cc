@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "broker/engine/core.h"
+#include "core/wire/signatures.h"
 
 namespace forkmill::engine {
 
@@ -60,9 +61,9 @@ bool Tables::runs(const Worker& worker, std::uint32_t id) const {
     if (id < worker.runs.size() && worker.runs[id] != 0) return worker.runs[id] == 1;
     const Template& t = templates[id];
     const auto offer = worker.offers.find(t.offer);
-    const bool can =
-        offer != worker.offers.end() && (t.is_bare || t.def.signature.empty() ||
-                                         offer->second.empty() || offer->second == t.def.signature);
+    const bool can = offer != worker.offers.end() &&
+                     (t.is_bare || t.def.signature.empty() || offer->second.empty() ||
+                      wire::signatures_agree(offer->second, t.def.signature));
     if (worker.runs.size() <= id) worker.runs.resize(templates.count(), 0);
     worker.runs[id] = can ? 1 : 2;
     return can;

@@ -102,6 +102,13 @@ template <class E>
                                     std::system_error{info.number, category, info.what}};
 }
 
+/// Crosses from Contract::invoke to pack_exception; never leaves the worker.
+struct ResultNotPacked : std::runtime_error {
+    ResultNotPacked(std::string thrown_type, const std::string& text)
+        : std::runtime_error(text), type(std::move(thrown_type)) {}
+    std::string type;
+};
+
 struct Row {
     std::string_view type;
     void (*thrower)(const wire::ErrorInfo&);
@@ -142,7 +149,6 @@ constexpr Row kStandard[] = {
     switch (info.code) {
         case Code::TaskThrew:
         case Code::ResultEncode:
-        case Code::ResultTooBig:
             throw_task_error(info);
         case Code::TaskTimeout:
             throw TaskTimeout{text, ran};
@@ -160,6 +166,7 @@ constexpr Row kStandard[] = {
         case Code::InitializerFailed:
             throw PoolBroken{text, ran};
         case Code::TooBig:
+        case Code::ResultTooBig:
             throw TooBig{text, ran};
         case Code::Busy:
         case Code::BrokerFull:
@@ -235,6 +242,12 @@ void describe_nested(const std::exception& error, wire::ErrorInfo& info) {
 
 }  // namespace
 
+void throw_result_not_packed() {
+    wire::ErrorInfo info;
+    describe_current(info);
+    throw ResultNotPacked{info.type, "the result cannot be packed: " + info.what};
+}
+
 void throw_error(const SettledView& view) {
     auto info = wire::unpack_error(view.body);
     if (!info.ok())
@@ -270,6 +283,10 @@ PackedException pack_exception(const std::exception_ptr& thrown, const ThrownBy&
         info.code = wire::Code::TaskCancelled;
         info.what = cancelled.what();
         packed.outcome = static_cast<std::uint8_t>(wire::Outcome::Cancelled);
+    } catch (const ResultNotPacked& error) {
+        info.code = wire::Code::ResultEncode;
+        info.type = error.type;
+        info.what = error.what();
     } catch (const PackError& error) {
         // Arguments that do not fit come before the code ran; what a task itself threw of this type
         // is no better.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "forkmill/detail/packing.h"
 
+#include <array>
+
 #include "forkmill/codec.h"
 #include "forkmill/errors.h"
 
@@ -187,6 +189,31 @@ std::size_t Unpacker::map() {
     if (tag != 0xde && tag != 0xdf) mismatch("a map");
     ++at_;
     return counted(number(tag == 0xde ? 2 : 4), 2);
+}
+
+void Unpacker::skip() {
+    // Counted, not called again: what is nested deep costs no stack.
+    for (std::size_t values = 1; values > 0; --values) {
+        if (left() == 0) mismatch("a value");
+        const std::uint8_t tag = peek();
+        if ((tag & 0xf0) == 0x90 || tag == 0xdc || tag == 0xdd) {
+            values += array();
+        } else if ((tag & 0xf0) == 0x80 || tag == 0xde || tag == 0xdf) {
+            values += 2 * map();
+        } else if ((tag & 0xe0) == 0xa0 || (tag >= 0xd9 && tag <= 0xdb)) {
+            text();
+        } else if (tag >= 0xc4 && tag <= 0xc6) {
+            binary();
+        } else if (tag < 0x80 || tag >= 0xe0 || tag == 0xc0 || tag == 0xc2 || tag == 0xc3) {
+            ++at_;
+        } else if (tag >= 0xca && tag <= 0xd3) {
+            constexpr std::array<std::uint8_t, 10> kWidths{4, 8, 1, 2, 4, 8, 1, 2, 4, 8};
+            ++at_;
+            take(kWidths[tag - 0xca]);
+        } else {
+            mismatch("a value");
+        }
+    }
 }
 
 void Unpacker::end() const {

@@ -94,8 +94,9 @@ FORKMILL_API std::string field_name(std::string_view names, std::size_t index);
 
 }  // namespace detail
 
-/// Inside a struct: its members travel in this order. A reader that knows fewer or more members
-/// than the writer refuses the value.
+/// Inside a struct: its members travel in this order. Members may be appended later: a reader that
+/// knows fewer passes over the rest, one that knows more leaves its own at their initialisers.
+/// Whatever else changes needs a new task name.
 #define FORKMILL_FIELDS(...)                             \
     auto forkmill_tie() {                                \
         return std::tie(__VA_ARGS__);                    \
@@ -197,3 +198,4 @@ struct Codec<std::chrono::duration<Rep, Period>> {
 }  // namespace forkmill
 
 #include "forkmill/detail/codec_compound.h"
+#include "forkmill/detail/codec_containers.h"

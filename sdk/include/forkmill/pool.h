@@ -77,7 +77,6 @@ class FORKMILL_API Pool {
     /// for it without this program's doing.
     template <class T, class... B>
     AsyncResult<detail::ResultOf<T>> apply_async(const T& task, B&&... arguments) {
-        detail::check_runnable<T>();
         return {client_,
                 detail::submit_one<T>(*client_, submitter_of(task), std::forward<B>(arguments)...)};
     }
@@ -147,7 +146,6 @@ class FORKMILL_API Pool {
 
     template <class T, bool Star, class In>
     AsyncResult<ListOf<T>> map_group(const T& task, In& inputs, MapOptions options) {
-        detail::check_runnable<T>();
         const detail::Submitter submitter = submitter_of(task);
         std::size_t expected = 0;
         if constexpr (std::ranges::sized_range<In>)
@@ -175,7 +173,6 @@ class FORKMILL_API Pool {
                                           In&& inputs,
                                           MapOptions options,
                                           bool ordered) {
-        detail::check_runnable<T>();
         const detail::Submitter submitter = submitter_of(task);
         const std::size_t chunk = options.chunksize != 0 ? options.chunksize : 64;
         const std::size_t window =

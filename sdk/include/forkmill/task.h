@@ -137,7 +137,11 @@ void Contract<R(A...)>::invoke(F&& function, const detail::Arguments& packed, Bu
         packer.nil();
     } else {
         const std::decay_t<R> value = std::apply(call, values);
-        encode_value<std::decay_t<R>>(packer, value);
+        try {
+            encode_value<std::decay_t<R>>(packer, value);
+        } catch (...) {
+            throw_result_not_packed();
+        }
     }
 }
 
@@ -182,15 +186,13 @@ concept Runnable =
     is_task<std::decay_t<T>> || is_call<std::decay_t<T>> || PlainFunction<T> || Captureless<T>;
 
 template <class T>
-constexpr void check_runnable() {
+struct ContractOf {
     static_assert(
         Runnable<T>,
         "forkmill: this is no task: pass a forkmill::Task, a plain function, or a lambda without "
         "captures (captured values cannot reach another process; make them arguments)");
-}
-
-template <class T>
-struct ContractOf;
+    using type = Contract<void()>;
+};
 template <class T>
 requires(is_task<T> || is_call<T>) struct ContractOf<T> {
     using type = typename T::Contract;

@@ -116,6 +116,8 @@ class FORKMILL_API Unpacker {
     /// Number of elements; never more than there are bytes left.
     std::size_t array();
     std::size_t map();
+    /// Passes over one whole value, whatever it is.
+    void skip();
     void end() const;
     std::size_t left() const { return bytes_.size() - at_; }
 

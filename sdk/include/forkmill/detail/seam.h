@@ -55,6 +55,9 @@ struct SettledView {
 /// The same as an exception_ptr (callbacks).
 FORKMILL_API std::exception_ptr error_of(const SettledView& view);
 
+/// In a worker, where a task's result threw while it was packed: what is being handled, as that.
+[[noreturn]] FORKMILL_API void throw_result_not_packed();
+
 /// Something to run once a slot settles, on the callback thread or the dispatcher. Owned by the
 /// client after `then`.
 class Completion {

@@ -1,168 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
-// From a typed call to the seam: template numbers, packed arguments, pending results as arguments.
+// From a typed call to the seam: one task, one item of a map, a range that is fed item by item.
 #pragma once
 
-#include <atomic>
 #include <functional>
 #include <iterator>
 #include <memory>
 #include <optional>
 #include <ranges>
-#include <string>
 #include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "forkmill/async_result.h"
-#include "forkmill/task.h"
+#include "forkmill/detail/arguments.h"
+#include "forkmill/detail/submitter.h"
 
 namespace forkmill {
 inline namespace v0 {
 namespace detail {
-
-/// A pool's default options, with the template numbers they gave.
-class FORKMILL_API Defaults {
-  public:
-    explicit Defaults(TaskOptions options);
-    ~Defaults();
-    std::uint32_t number_of(std::string_view name, const std::function<std::string()>& signature);
-    const TaskOptions& options() const { return options_; }
-
-  private:
-    struct Impl;
-    TaskOptions options_;
-    std::unique_ptr<Impl> impl_;
-};
-
-/// How the tasks of one call are to be sent.
-struct Submitter {
-    std::uint32_t number = 0;
-    const TaskOptions* options =
-        nullptr;  ///< For deadline and key; null when there are none. Lives as long as the call.
-};
-
-inline const TaskOptions* per_task(const TaskOptions& options) {
-    return options.deadline || !options.key.empty() ? &options : nullptr;
-}
-
-template <class T>
-Submitter submitter_for(const T& task, Defaults* defaults) {
-    using Kind = std::decay_t<T>;
-    using C = ContractFor<T>;
-    if constexpr (is_call<Kind>) {
-        return {intern_template(task.name, C::signature(), task.options), per_task(task.options)};
-    } else if constexpr (is_task<Kind>) {
-        if (defaults != nullptr)
-            return {defaults->number_of(Kind::name, &C::signature), per_task(defaults->options())};
-        static const std::uint32_t number =
-            intern_template(Kind::name, C::signature(), TaskOptions{});
-        return {number, nullptr};
-    } else if constexpr (std::is_class_v<Kind>) {
-        return submitter_for(+task, defaults);
-    } else {
-        using Pointer = std::decay_t<T>;
-        const Pointer function = task;
-        if (defaults == nullptr) {
-            // The last function is nearly always the same again.
-            thread_local Pointer last = nullptr;
-            thread_local std::uint32_t number = 0;
-            if (last != function) {
-                number = intern_template(
-                    FunctionOf<Pointer>::name(function), C::signature(), TaskOptions{});
-                last = function;
-            }
-            return {number, nullptr};
-        }
-        return {defaults->number_of(FunctionOf<Pointer>::name(function), &C::signature),
-                per_task(defaults->options())};
-    }
-}
-
-/// Converts to the parameter's type where that is another; a view of the same bytes is packed as it
-/// is.
-template <class Parameter, class B>
-void pack_argument(Packer& packer, const B& argument) {
-    if constexpr (std::is_same_v<Parameter, B>) {
-        encode_value<Parameter>(packer, argument);
-    } else if constexpr (std::is_same_v<Parameter, std::string> &&
-                         std::is_convertible_v<const B&, std::string_view>) {
-        packer.text(std::string_view{argument});
-    } else if constexpr (std::is_arithmetic_v<Parameter> && std::is_arithmetic_v<B>) {
-        const auto converted = static_cast<Parameter>(argument);
-        if (static_cast<B>(converted) != argument && argument == argument)
-            throw PackError("an argument does not fit its parameter of type " +
-                            Codec<Parameter>::signature());
-        encode_value<Parameter>(packer, converted);
-    } else if constexpr (std::is_convertible_v<const B&, Parameter>) {
-        encode_value<Parameter>(packer, static_cast<Parameter>(argument));
-    } else {
-        encode_value<Parameter>(
-            packer, Parameter(std::begin(argument), std::end(argument)));  // span and the like
-    }
-}
-template <class Parameter, class B>
-inline constexpr bool takes_argument = std::is_convertible_v<const B&, Parameter> ||
-                                       (is_view<B> && !std::is_arithmetic_v<Parameter>);
-template <class Parameter, class T>
-inline constexpr bool takes_argument<Parameter, AsyncResult<T>> = std::is_same_v<Parameter, T>;
-
-inline Buffer& packing_buffer() {
-    thread_local Buffer buffer;
-    buffer.clear();
-    return buffer;
-}
-
-/// The ticket inside a pending result, for submit_one.
-struct PendingAccess {
-    template <class T>
-    static Ticket ticket(Client& client, const AsyncResult<T>& result) {
-        if (result.client_.get() != &client || !result.ticket_)
-            throw UsageError(
-                "a pending result can be an argument only in the pool that made it, and no map's "
-                "result can");
-        return result.ticket_;
-    }
-};
-
-template <class Tuple, class... B>
-struct Fit {
-    template <std::size_t... I>
-    static consteval bool all(std::index_sequence<I...>) {
-        return (takes_argument<std::tuple_element_t<I, Tuple>, std::decay_t<B>> && ...);
-    }
-    static constexpr bool count = std::tuple_size_v<Tuple> == sizeof...(B);
-    static consteval bool types() {
-        if constexpr (count) return all(std::index_sequence_for<B...>{});
-        return true;
-    }
-};
-
-template <class Parameter, class B>
-void pack_one([[maybe_unused]] Client* client,
-              Packer& packer,
-              [[maybe_unused]] std::uint32_t position,
-              [[maybe_unused]] std::vector<Dependency>& pending,
-              const B& argument) {
-    if constexpr (is_async<B>) {
-        packer.nil();
-        pending.push_back({position, PendingAccess::ticket(*client, argument)});
-    } else {
-        pack_argument<Parameter>(packer, argument);
-    }
-}
-
-template <class Tuple, std::size_t... I, class... B>
-void pack_all([[maybe_unused]] Client* client,
-              Packer& packer,
-              [[maybe_unused]] std::vector<Dependency>& pending,
-              std::index_sequence<I...>,
-              const B&... arguments) {
-    packer.array(sizeof...(I));
-    (pack_one<std::tuple_element_t<I, Tuple>>(
-         client, packer, static_cast<std::uint32_t>(I), pending, arguments),
-     ...);
-}
 
 inline SubmitExtra extra_of(const Submitter& submitter, const std::vector<Dependency>& pending) {
     SubmitExtra extra;
