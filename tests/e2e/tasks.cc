@@ -83,7 +83,11 @@ Tasks all_tasks() {
     tasks.bind(deaf, &do_deaf);
     tasks.bind(pid, []() -> int { return ::getpid(); });
     tasks.bind(host, &do_host);
-    tasks.bind(echo, [](std::string text) { return text; });
+    tasks.bind(echo, [](std::string what) { return what; });
+    tasks.bind(text, [](std::size_t size) { return std::string(size, 't'); });
+    tasks.bind(throw_text,
+               [](std::size_t size) -> int { throw std::runtime_error(std::string(size, 'e')); });
+    tasks.bind(grow, [](Box box) { return Box{box.width + 1, box.height + 1}; });
     return tasks;
 }
 

@@ -25,6 +25,18 @@ inline constexpr Task<"e2e.pid", int()> pid;
 inline constexpr Task<"e2e.host", std::string()> host;
 inline constexpr Task<"e2e.echo", std::string(std::string)> echo;
 
+inline constexpr Task<"e2e.text", std::string(std::size_t)> text;
+/// Throws a runtime_error with so long a text.
+inline constexpr Task<"e2e.throw_text", int(std::size_t)> throw_text;
+
+struct Box {
+    int width = 0;
+    int height = 1;
+    FORKMILL_FIELDS(width, height)
+};
+/// Gives back the box, grown by one each way.
+inline constexpr Task<"e2e.grow", Box(Box)> grow;
+
 Tasks all_tasks();
 
 }  // namespace forkmill::e2e
