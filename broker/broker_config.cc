@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "core/net/endpoint.h"
+#include "core/net/key_file.h"
 
 namespace forkmill::broker {
 
@@ -98,6 +99,28 @@ PoolConfig read_pool(const std::string& name, base::ConfigSection s) {
     return pool;
 }
 
+/// Both files or none; what they hold is read now, so that a fault ends the start.
+void read_curve(base::ConfigSection s, BrokerConfig& config) {
+    const auto file = [&](std::string_view key) {
+        const std::string named = s.text(key);
+        std::error_code ignored;
+        return named.empty() ? named : std::filesystem::absolute(named, ignored).string();
+    };
+    const std::string key_file = file("key_file");
+    const std::string authorized_keys = file("authorized_keys");
+    if (key_file.empty() && authorized_keys.empty()) return;
+    if (key_file.empty() || authorized_keys.empty())
+        return s.problem(key_file.empty() ? "key_file" : "authorized_keys",
+                         "is missing; expected key_file and authorized_keys together");
+    const auto own = net::read_key_file(key_file);
+    if (!own.ok()) s.problem("key_file", own.failure().text);
+    auto allowed = net::read_authorized_keys(authorized_keys);
+    if (!allowed.ok()) s.problem("authorized_keys", allowed.failure().text);
+    if (own.ok() && allowed.ok())
+        config.curve = {{own.value().secret_key, own.value().public_key},
+                        std::move(allowed).value()};
+}
+
 void read_listen(base::ConfigSection root, BrokerConfig& config) {
     config.listen = root.texts(
         "listen", {.fallback = {"tcp://127.0.0.1:7700"}, .min_items = 1, .max_items = 64});
@@ -110,11 +133,12 @@ void read_listen(base::ConfigSection root, BrokerConfig& config) {
                 "listen",
                 "'" + text + "' names an embedded pool; expected tcp://, ipc:// or unix://");
         } else if (endpoint.value().scheme == net::Scheme::Tcp &&
-                   !net::is_loopback(endpoint.value())) {
+                   !net::is_loopback(endpoint.value()) && !config.curve) {
             root.problem("listen",
                          "'" + text +
-                             "' can be reached from other hosts without encryption; expected a "
-                             "loopback address, since this build serves no security.curve key yet");
+                             "' can be reached from other hosts; expected security.curve.key_file "
+                             "(made by `forkmill keygen`) and security.curve.authorized_keys, or a "
+                             "loopback address");
         }
     }
     for (std::size_t i = 0; i < config.listen.size(); ++i) {
@@ -140,6 +164,7 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
     if (const auto endpoint = net::parse_endpoint(config.worker_endpoint()); !endpoint.ok())
         root.problem("state_dir",
                      "the workers' socket in it is unusable: " + endpoint.failure().text);
+    read_curve(root.section("security").section("curve"), config);
     read_listen(root, config);
     config.module_path = root.texts("module_path");
     base::ConfigSection log = root.section("log");

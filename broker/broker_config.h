@@ -3,6 +3,7 @@
 // the same here, there, in flags and in metrics.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "broker/engine/config.h"
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
+#include "core/net/curve.h"
 
 namespace forkmill::broker {
 
@@ -28,6 +30,12 @@ struct PoolConfig {
     base::Duration stop_timeout{};
 };
 
+/// Who the broker is on tcp://, and who may connect there.
+struct CurveConfig {
+    net::CurveServer server;
+    std::vector<net::AllowedKey> allowed;
+};
+
 /// Slots and notices count pools in 16 bits; nobody runs so many.
 inline constexpr std::size_t kPoolsMax = 1024;
 
@@ -40,6 +48,7 @@ struct BrokerConfig {
     base::Duration ping_after{};
     base::Duration gone_after{};
     base::Duration shutdown_timeout{};
+    std::optional<CurveConfig> curve;  ///< As read from the files of security.curve.
     engine::Config engine;
     std::vector<PoolConfig> pools;
 

@@ -88,7 +88,7 @@ Peer* GatewayOps::open_peer(const wire::Hello& hello,
     info.role = hello.role;
     info.key = hello.session;
     info.stream = hello.stream;
-    info.principal = principal.empty() ? "local" : std::string{principal};
+    info.principal = principal;
     info.host = hello.host;
     info.pid = hello.pid;
     info.session_ttl = std::chrono::milliseconds{hello.session_ttl_ms};
@@ -131,8 +131,14 @@ void GatewayOps::on_hello(Handle from,
                           base::Time now) {
     auto known = gateway.by_key_.find(hello.session);
     Peer* peer = known == gateway.by_key_.end() ? nullptr : known->second;
-    if (peer != nullptr && !principal.empty() && peer->principal != principal)
+    if (principal.empty()) principal = "local";
+    if (peer != nullptr && peer->principal != principal)
         return reject(from, wire::Code::Denied, "this session belongs to another key", 0);
+    if (gateway.may_act && !gateway.may_act(principal, hello.role))
+        return reject(from,
+                      wire::Code::DeniedRole,
+                      "the key of " + std::string{principal} + " is not listed for this role",
+                      0);
     if (peer != nullptr && hello.generation < peer->generation) {
         ++gateway.counters_.fenced;
         return send_bare(from,

@@ -143,6 +143,8 @@ class Gateway {
     const GatewayCounters& counters() const { return counters_; }
     /// Answers QUERY messages: (what, argument) → JSON text; set by the router (broker/status.h).
     std::function<wire::Reply(const wire::Query&, base::Time)> answer;
+    /// Whether a peer that the transport knows may open a session of that role; empty: everybody.
+    std::function<bool(std::string_view principal, wire::Role role)> may_act;
     /// One line per noteworthy event (session opened, lost, protocol error); may be empty.
     std::function<void(std::string_view)> log;
 

@@ -15,6 +15,7 @@
 #include "core/base/log.h"
 #include "core/net/local_socket.h"
 #include "core/net/poll_loop.h"
+#include "core/net/zap.h"
 #include "core/net/zmq_router.h"
 #include "core/supervisor/channel.h"
 #include "core/supervisor/master.h"
@@ -28,6 +29,26 @@ using base::LogLevel;
 constexpr int kReadBatch = 256;
 constexpr base::Duration kFarewell = std::chrono::milliseconds{100};
 constexpr base::Duration kByeLimit = std::chrono::milliseconds{300};
+
+/// What a listed key is for. Peers that the file system let in may do everything.
+bool may_act(const net::AllowList& allowed, std::string_view principal, wire::Role role) {
+    if (principal == "local" || principal.starts_with("uid:")) return true;
+    const auto key = allowed.find_name(principal);
+    if (!key) return false;
+    const auto has = [&](std::string_view name) {
+        return std::find(key->roles.begin(), key->roles.end(), name) != key->roles.end();
+    };
+    switch (role) {
+        case wire::Role::Worker:
+        case wire::Role::Uplink:
+            return has("work");
+        case wire::Role::Client:
+            return has("submit") || has("admin");
+        case wire::Role::Admin:
+            return has("admin");
+    }
+    return false;
+}
 
 class Router {
   public:
@@ -51,6 +72,8 @@ class Router {
     };
 
     GatewayConfig gateway_config() const;
+    base::Status open_curve();
+    base::Status open_listeners();
     void watch(std::uint32_t index);
     void read(std::uint32_t index);
     void read_channel();
@@ -66,7 +89,11 @@ class Router {
     engine::Engine engine_;
     Gateway gateway_;
     net::PollLoop loop_;
-    std::vector<std::unique_ptr<net::Transport>> transports_;
+    std::shared_ptr<net::AllowList> allowed_;  ///< Null without security.curve.
+    std::unique_ptr<net::Zap> zap_;            ///< Outlives the routers below, which ask it.
+    std::vector<std::unique_ptr<net::ZmqRouter>> zmq_;
+    std::unique_ptr<net::LocalServer> local_;
+    std::vector<net::Transport*> transports_;  ///< All of them, by Handle::transport.
     std::deque<Farewell> farewells_;
     bool stopping_ = false;
 };
@@ -84,27 +111,58 @@ GatewayConfig Router::gateway_config() const {
     return config;
 }
 
-base::Status Router::open() {
-    net::RouterOptions router_options;
-    router_options.connections_max = 2 * start_.config.engine.sessions_max;
-    auto zmq = net::ZmqRouter::make(router_options);
-    if (!zmq.ok()) return zmq.failure();
+/// Who may connect is settled before the first encrypted socket exists: libzmq lets every key in
+/// that nobody checks.
+base::Status Router::open_curve() {
+    if (!start_.config.curve) return base::Done{};
+    auto allowed = std::make_shared<net::AllowList>();
+    if (const base::Status set = allowed->replace(start_.config.curve->allowed); !set.ok())
+        return set.failure();
+    auto zap = net::Zap::start(allowed);
+    if (!zap.ok()) return zap.failure();
+    if (const base::Status tested = net::curve_self_test(); !tested.ok()) return tested.failure();
+    zap_ = std::move(zap).value();
+    allowed_ = std::move(allowed);
+    gateway_.may_act = [this](std::string_view principal, wire::Role role) {
+        return may_act(*allowed_, principal, role);
+    };
+    return base::Done{};
+}
+
+base::Status Router::open_listeners() {
+    const std::size_t connections_max = 2 * start_.config.engine.sessions_max;
+    // tcp:// is encrypted where there are keys; ipc:// is guarded by its directory's mode.
+    for (const bool guarded : {false, true}) {
+        net::RouterOptions options{.connections_max = connections_max, .curve = {}};
+        if (guarded && !start_.config.curve) break;
+        if (guarded) options.curve = start_.config.curve->server;
+        auto zmq = net::ZmqRouter::make(options);
+        if (!zmq.ok()) return zmq.failure();
+        zmq_.push_back(std::move(zmq).value());
+        transports_.push_back(zmq_.back().get());
+    }
     net::LocalServerOptions local_options;
-    local_options.connections_max = 2 * start_.config.engine.sessions_max;
-    auto local = std::make_unique<net::LocalServer>(local_options);
+    local_options.connections_max = connections_max;
+    local_ = std::make_unique<net::LocalServer>(local_options);
+    transports_.push_back(local_.get());
     for (RouterListener& listener : start_.listeners) {
         const std::string name = net::to_string(listener.endpoint);
-        const base::Status adopted =
-            listener.endpoint.scheme == net::Scheme::Unix
-                ? local->listen(std::move(listener.fd))
-                : zmq.value()->adopt(listener.endpoint, std::move(listener.fd));
+        net::ZmqRouter& zmq =
+            listener.endpoint.scheme == net::Scheme::Tcp ? *zmq_.back() : *zmq_.front();
+        const base::Status adopted = listener.endpoint.scheme == net::Scheme::Unix
+                                         ? local_->listen(std::move(listener.fd))
+                                         : zmq.adopt(listener.endpoint, std::move(listener.fd));
         if (!adopted.ok())
             return base::Failure{name + ": " + adopted.failure().text,
                                  adopted.failure().error_number};
         base::log_line(LogLevel::Info, "listening", {{"endpoint", name}});
     }
-    transports_.push_back(std::move(zmq).value());
-    transports_.push_back(std::move(local));
+    return base::Done{};
+}
+
+base::Status Router::open() {
+    if (const base::Status curve = open_curve(); !curve.ok()) return curve;
+    if (const base::Status listening = open_listeners(); !listening.ok()) return listening;
     for (std::uint32_t i = 0; i < transports_.size(); ++i) watch(i);
     loop_.add(channel_.fd(), [this] { read_channel(); });
     gateway_.log = [](std::string_view text) { base::log_line(LogLevel::Debug, text); };
@@ -205,7 +263,7 @@ void Router::send_out() {
             farewells_.push_back({base::monotonic_now() + kFarewell, outgoing.to});
     }
     out.clear();
-    for (auto& transport : transports_) transport->flush();
+    for (net::Transport* transport : transports_) transport->flush();
 }
 
 void Router::send_kills() {
@@ -249,16 +307,16 @@ void Router::say_goodbye() {
     const base::Time until = base::monotonic_now() + kByeLimit;
     turn();
     const auto unsent = [&] {
-        return std::any_of(transports_.begin(), transports_.end(), [](const auto& transport) {
-            return transport->unsent();
-        });
+        return std::any_of(transports_.begin(),
+                           transports_.end(),
+                           [](const net::Transport* transport) { return transport->unsent(); });
     };
     while (unsent() && base::monotonic_now() < until) {
-        for (auto& transport : transports_) transport->flush();
+        for (net::Transport* transport : transports_) transport->flush();
         loop_.run_once(base::monotonic_now() + std::chrono::milliseconds{5});
     }
-    static_cast<net::ZmqRouter&>(*transports_[0])
-        .set_linger(std::chrono::duration_cast<std::chrono::milliseconds>(kByeLimit));
+    for (auto& zmq : zmq_)
+        zmq->set_linger(std::chrono::duration_cast<std::chrono::milliseconds>(kByeLimit));
 }
 
 int Router::run() {

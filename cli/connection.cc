@@ -25,31 +25,10 @@ constexpr int kMessagesPerTurn = 64;
 constexpr base::Duration kAnswer = std::chrono::seconds{10};
 constexpr base::Duration kGoodbye = std::chrono::milliseconds{500};
 
-/// Keys of an encrypted connection come from the environment, as for every client.
-std::optional<net::CurveClient> curve_from_environment() {
-    const auto text = [](const char* name) {
-        const char* value = std::getenv(name);
-        return std::string{value != nullptr ? value : ""};
-    };
-    net::CurveClient curve;
-    curve.server_public = text("FORKMILL_SERVER_KEY");
-    curve.secret_key = text("FORKMILL_SECRET_KEY");
-    if (curve.server_public.empty() && curve.secret_key.empty()) return std::nullopt;
-    base::Result<std::string> own = net::public_of(curve.secret_key);
-    if (!own.ok() || !net::is_curve_key(curve.server_public))
-        throw Failure{kUsage,
-                      "FORKMILL_SERVER_KEY and FORKMILL_SECRET_KEY are both needed, 40 characters "
-                      "each"};
-    curve.public_key = std::move(own).value();
-    return curve;
-}
-
 std::unique_ptr<net::Transport> transport_to(const std::string& text) {
     base::Result<net::Endpoint> endpoint = net::parse_endpoint(text);
     if (!endpoint.ok()) throw Failure{kUsage, endpoint.failure().text};
-    net::ClientTransportOptions options;
-    if (endpoint.value().scheme == net::Scheme::Tcp) options.curve = curve_from_environment();
-    auto transport = net::make_client_transport(endpoint.value(), options);
+    auto transport = net::make_client_transport(endpoint.value(), net::or_environment({}));
     if (!transport.ok()) throw Failure{kUsage, transport.failure().text};
     return std::move(transport).value();
 }

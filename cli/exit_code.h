@@ -15,6 +15,7 @@ enum ExitCode : int {
     kTaskFailed = 1,
     kUsage = 64,
     kUnavailable = 69,
+    kCannotCreate = 73,
     kTryAgain = 75,
     kTimeout = 124,
 };

@@ -81,8 +81,9 @@ void declare(CLI::App& app, Flags& flags, std::map<CLI::App*, Verb>& verbs) {
     verbs[worker->add_subcommand("ls", "list them")] = &cli::list_workers;
     CLI::App* queue = app.add_subcommand("queue", "queues of the broker")->require_subcommand(1);
     verbs[queue->add_subcommand("ls", "list them")] = &cli::list_queues;
-    verbs[app.add_subcommand("version", "print the version")] =
-        [](const cli::Command&, std::ostream& out) { out << "forkmill 0.1.0\n"; };
+    CLI::App* keygen = app.add_subcommand("keygen", "make a key for encrypted tcp");
+    keygen->add_option("FILE", flags.command.file, "FILE.pub: its public half")->required();
+    verbs[keygen] = &cli::keygen;
     app.set_version_flag("--version", "forkmill 0.1.0");
 }
 

@@ -9,6 +9,7 @@
 #include "cli/connection.h"
 #include "cli/exit_code.h"
 #include "cli/json_codec.h"
+#include "core/net/key_file.h"
 #include "forkmill/detail/seam.h"
 #include "forkmill/errors.h"
 
@@ -238,6 +239,13 @@ void list_workers(const Command& command, std::ostream& out) {
 
 void list_queues(const Command& command, std::ostream& out) {
     list(command, "queues", kQueueColumns, out);
+}
+
+void keygen(const Command& command, std::ostream& out) {
+    const net::CurvePair pair = net::make_curve_pair();
+    const base::Status written = net::write_key_file(command.file, pair);
+    if (!written.ok()) throw Failure{kCannotCreate, written.failure().text};
+    out << pair.public_key << '\n';
 }
 
 }  // namespace forkmill::cli

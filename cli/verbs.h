@@ -24,6 +24,7 @@ struct Command {
     std::vector<std::string> arguments;              ///< JSON texts.
     std::string id;                                  ///< Of the task that is meant.
     bool kill = false;
+    std::string file;  ///< Of the key to make.
 };
 
 /// --endpoint if it was given, else FORKMILL_ENDPOINT, else the sample config's.
@@ -39,5 +40,7 @@ void cancel(const Command& command, std::ostream& out);
 void status(const Command& command, std::ostream& out);
 void list_workers(const Command& command, std::ostream& out);
 void list_queues(const Command& command, std::ostream& out);
+/// Makes a key file and its .pub, and prints the public key. Asks no broker.
+void keygen(const Command& command, std::ostream& out);
 
 }  // namespace forkmill::cli

@@ -53,6 +53,8 @@ supervisor::WorkerBirth birth_of(const WorkerConfig& config,
     birth.host_key = host_key;
     birth.host = config.host.empty() ? base::host_name() : config.host;
     birth.endpoint = config.broker;
+    birth.server_key = config.keys.server_key;
+    birth.key_file = config.keys.key_file;
     birth.pool = config.pool;
     birth.pool_index = child.pool;
     birth.slot = child.slot;

@@ -136,7 +136,8 @@ int run_uplink(const supervisor::WorkerBirth& birth) {
         std::fprintf(stderr, "forkmill-worker: %s\n", endpoint.failure().text.c_str());
         return kConfig;
     }
-    auto transport = net::make_client_transport(endpoint.value());
+    auto transport = net::make_client_transport(endpoint.value(),
+                                                net::KeyNames{birth.server_key, birth.key_file});
     if (!transport.ok()) {
         std::fprintf(stderr, "forkmill-worker: %s\n", transport.failure().text.c_str());
         return kConfig;

@@ -2,6 +2,7 @@
 #include "worker/worker_config.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <thread>
 
 #include "core/net/endpoint.h"
@@ -32,6 +33,16 @@ void read_broker(base::ConfigSection s, WorkerConfig& config) {
     }
 }
 
+void read_curve(base::ConfigSection s, WorkerConfig& config) {
+    config.keys.server_key = s.text("server_key");
+    config.keys.key_file = s.text("key_file");
+    std::error_code ignored;
+    if (!config.keys.key_file.empty())
+        config.keys.key_file = std::filesystem::absolute(config.keys.key_file, ignored).string();
+    if (const auto read = net::client_keys(config.keys); !read.ok())
+        s.problem(config.keys.server_key.empty() ? "server_key" : "key_file", read.failure().text);
+}
+
 void read_code(base::ConfigSection s, WorkerConfig& config) {
     config.modules = s.texts("modules");
     config.module_path = s.texts("module_path");
@@ -59,6 +70,7 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
     config.state_dir =
         root.text("state_dir", {.fallback = input.file.empty() ? "" : "forkmill-worker-state"});
     read_broker(root, config);
+    read_curve(root.section("security").section("curve"), config);
     config.host = root.text("host", {.max_bytes = 255});
     config.pool = root.text("pool", {.fallback = "default", .max_bytes = wire::kQueueNameMax});
     if (!wire::valid_queue_name(config.pool))

@@ -9,13 +9,15 @@
 
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
+#include "core/net/key_file.h"
 
 namespace forkmill::worker {
 
 struct WorkerConfig {
     std::string state_dir;  ///< Empty: none is kept (started with --connect alone).
     std::string broker;
-    std::string host;  ///< As shown; empty: the hostname.
+    net::KeyNames keys;  ///< For a broker that encrypts tcp://; empty: none.
+    std::string host;    ///< As shown; empty: the hostname.
     std::string pool = "default";
     std::vector<std::string> queues;
     std::uint32_t workers = 1;

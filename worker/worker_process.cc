@@ -125,10 +125,12 @@ int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
             setup.cells = &scoreboard.cells(birth.scoreboard_slot);
         }
     }
-    setup.connect = [text = birth.endpoint]() -> base::Result<std::unique_ptr<net::Transport>> {
+    setup.connect = [text = birth.endpoint,
+                     keys = net::KeyNames{birth.server_key, birth.key_file}]()
+        -> base::Result<std::unique_ptr<net::Transport>> {
         const auto endpoint = net::parse_endpoint(text);
         if (!endpoint) return endpoint.failure();
-        return net::make_client_transport(endpoint.value());
+        return net::make_client_transport(endpoint.value(), keys);
     };
     setup.birth = std::move(birth);
     setup.code = std::move(code);

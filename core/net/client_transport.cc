@@ -33,4 +33,15 @@ base::Result<std::unique_ptr<Transport>> make_client_transport(
     return std::unique_ptr<Transport>{std::move(dealer).value()};
 }
 
+base::Result<std::unique_ptr<Transport>> make_client_transport(const Endpoint& endpoint,
+                                                               const KeyNames& keys) {
+    ClientTransportOptions options;
+    if (endpoint.scheme == Scheme::Tcp) {
+        base::Result<std::optional<CurveClient>> curve = client_keys(keys);
+        if (!curve.ok()) return curve.failure();
+        options.curve = std::move(curve).value();
+    }
+    return make_client_transport(endpoint, options);
+}
+
 }  // namespace forkmill::net

@@ -11,6 +11,7 @@
 #include "core/base/result.h"
 #include "core/net/curve.h"
 #include "core/net/endpoint.h"
+#include "core/net/key_file.h"
 #include "core/net/transport.h"
 
 namespace forkmill::net {
@@ -26,5 +27,9 @@ struct ClientTransportOptions {
 base::Result<std::unique_ptr<Transport>> make_client_transport(
     const Endpoint& endpoint,
     const ClientTransportOptions& options = {});
+
+/// The same with keys by their names, which count for tcp only. Fails on keys that cannot be read.
+base::Result<std::unique_ptr<Transport>> make_client_transport(const Endpoint& endpoint,
+                                                               const KeyNames& keys);
 
 }  // namespace forkmill::net

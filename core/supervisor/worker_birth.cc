@@ -15,6 +15,8 @@ constexpr const char* kScoreboardVariable = "FORKMILL_BIRTH_SCOREBOARD";
 constexpr const char* kHostKeyVariable = "FORKMILL_BIRTH_HOST_KEY";
 constexpr const char* kHostVariable = "FORKMILL_BIRTH_HOST";
 constexpr const char* kEndpointVariable = "FORKMILL_BIRTH_ENDPOINT";
+constexpr const char* kServerKeyVariable = "FORKMILL_BIRTH_SERVER_KEY";
+constexpr const char* kKeyFileVariable = "FORKMILL_BIRTH_KEY_FILE";
 constexpr const char* kPoolVariable = "FORKMILL_BIRTH_POOL";
 constexpr const char* kNumbersVariable = "FORKMILL_BIRTH_NUMBERS";
 constexpr const char* kQueuesVariable = "FORKMILL_BIRTH_QUEUES";
@@ -75,6 +77,8 @@ std::vector<std::string> to_environment(const WorkerBirth& birth) {
     set(kHostKeyVariable, birth.host_key);
     set(kHostVariable, birth.host);
     set(kEndpointVariable, birth.endpoint);
+    set(kServerKeyVariable, birth.server_key);
+    set(kKeyFileVariable, birth.key_file);
     set(kPoolVariable, birth.pool);
     set(kNumbersVariable,
         std::to_string(birth.pool_index) + " " + std::to_string(birth.slot) + " " +
@@ -106,6 +110,8 @@ std::optional<WorkerBirth> take_birth_from_environment() {
     birth.host_key = take(kHostKeyVariable);
     birth.host = take(kHostVariable);
     birth.endpoint = take(kEndpointVariable);
+    birth.server_key = take(kServerKeyVariable);
+    birth.key_file = take(kKeyFileVariable);
     birth.pool = take(kPoolVariable);
     const std::string numbers = take(kNumbersVariable);
     rest = numbers;

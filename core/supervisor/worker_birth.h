@@ -28,6 +28,8 @@ struct WorkerBirth {
     std::string host_key;               ///< Names the master in HELLO and HOST records.
     std::string host;                   ///< Name of the host as shown; empty: its hostname.
     std::string endpoint;               ///< Broker, as workers reach it: ipc://, tcp:// or unix://.
+    std::string server_key;             ///< Broker's public key; empty: the endpoint is open.
+    std::string key_file;               ///< This host's own key, which the worker reads itself.
     std::string pool;
     std::uint16_t pool_index = 0;
     std::uint32_t slot = 0;

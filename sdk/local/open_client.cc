@@ -109,29 +109,9 @@ ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
     return client;
 }
 
-/// Keys of an encrypted connection come from the environment, so that no program carries them.
-std::optional<net::CurveClient> curve_from_environment() {
-    const auto text = [](const char* name) {
-        const char* value = std::getenv(name);
-        return std::string{value != nullptr ? value : ""};
-    };
-    net::CurveClient curve;
-    curve.server_public = text("FORKMILL_SERVER_KEY");
-    curve.secret_key = text("FORKMILL_SECRET_KEY");
-    if (curve.server_public.empty() && curve.secret_key.empty()) return std::nullopt;
-    base::Result<std::string> own = net::public_of(curve.secret_key);
-    if (!own.ok() || !net::is_curve_key(curve.server_public))
-        throw UsageError{
-            "FORKMILL_SERVER_KEY and FORKMILL_SECRET_KEY are both needed, 40 characters each"};
-    curve.public_key = std::move(own).value();
-    return curve;
-}
-
 ClientPtr open_remote(const PoolOptions& options, const net::Endpoint& endpoint) {
-    net::ClientTransportOptions transport_options;
-    if (endpoint.scheme == net::Scheme::Tcp) transport_options.curve = curve_from_environment();
-    base::Result<std::unique_ptr<net::Transport>> transport =
-        net::make_client_transport(endpoint, transport_options);
+    base::Result<std::unique_ptr<net::Transport>> transport = net::make_client_transport(
+        endpoint, net::or_environment({options.server_key, options.key_file}));
     if (!transport.ok()) throw UsageError{transport.failure().text};
     std::shared_ptr<net::Wakeup> wakeup;
     ClientPtr client = make_client(options, wakeup);

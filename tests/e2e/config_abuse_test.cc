@@ -113,6 +113,30 @@ TEST_F(ConfigAbuse, Case45APortForTheWorldNeedsKeys) {
     expect_at(refused(prologue() + "listen: [\"tcp://*:5555\"]\n"), 2, "security.curve");
 }
 
+TEST_F(ConfigAbuse, Case46AKeyThatIsNotSafeEndsTheStart) {
+    const fs::path key = directory_ / "broker.key";
+    std::string said;
+    ASSERT_EQ(run({built_program("forkmill").string(), "keygen", key.string()}, said), 0) << said;
+    const std::string listed =
+        directory_.write("authorized_keys", said.substr(0, 40) + " ann submit\n").string();
+    const std::string yaml = prologue() + "security:\n  curve:\n    key_file: " + key.string() +
+                             "\n    authorized_keys: " + listed + "\n";
+    fs::permissions(key, fs::perms{0644});
+    expect_at(refused(yaml), 4, "chmod 600");
+    fs::permissions(key, fs::perms{0600});
+    fs::create_symlink(key, directory_ / "link");
+    expect_at(refused(prologue() + "security:\n  curve:\n    key_file: " +
+                      (directory_ / "link").string() + "\n    authorized_keys: " + listed + "\n"),
+              4,
+              "symbolic link");
+    expect_at(refused(prologue() + "security:\n  curve:\n    key_file: " + key.string() +
+                      ".pub\n    authorized_keys: " + listed + "\n"),
+              4,
+              "chmod 600");
+    directory_.write("authorized_keys", "short ann submit\n");
+    expect_at(refused(yaml), 5, "40 characters");
+}
+
 TEST_F(ConfigAbuse, Case47ContradictionsNameBothSides) {
     std::string said = refused(prologue() + "limits: {memory: 32MiB, payload: 64MiB}\n");
     expect_at(said, 2, "memory");

@@ -30,7 +30,11 @@ struct PoolOptions {
         0;  ///< Embedded: processes; 0: one per usable CPU. A daemon's pool has its number in YAML.
     std::string endpoint = {};  ///< "local:N", "ipc://…", "tcp://host:port", "unix://…". Empty:
                                 ///< FORKMILL_ENDPOINT, else local.
-    Tasks tasks = {};           ///< Embedded: what the workers can run beside plain functions.
+    std::string server_key = {};  ///< tcp://: the broker's public key, if it encrypts. Empty:
+                                  ///< FORKMILL_SERVER_KEY.
+    std::string key_file = {};    ///< tcp://: our own key (`forkmill keygen`). Empty:
+                                  ///< FORKMILL_KEY_FILE.
+    Tasks tasks = {};             ///< Embedded: what the workers can run beside plain functions.
     std::optional<int> max_tasks_per_child =
         {};           ///< Embedded: a worker is replaced after so many tasks, ≥ 1. None: never.
     int threads = 1;  ///< Embedded: task threads of each worker.
