@@ -227,6 +227,7 @@ void Gateway::on_message(Handle from,
                          base::WallNanos wall,
                          std::string_view principal) {
     ++counters_.messages_in;
+    next_sweep_ = std::min(next_sweep_, now + kSweepEvery);  // It may be owed an ack.
     GatewayOps ops{*this};
     wire::Header header;
     wire::Cursor cursor;
@@ -305,7 +306,12 @@ void Gateway::close_local(engine::SessionIx session, base::Time now) {
     locals_[session] = nullptr;
 }
 
+/// Also says when the next one is due: an idle broker sleeps from ping to ping.
 void GatewayOps::sweep(base::Time now) {
+    gateway.next_sweep_ = base::kNever;
+    const auto look_again = [&](base::Time at) {
+        gateway.next_sweep_ = std::min(gateway.next_sweep_, std::max(at, now + kSweepEvery));
+    };
     for (std::size_t i = 0; i < gateway.peers_.size(); ++i) {
         Peer* peer = gateway.peers_[i].get();
         if (peer == nullptr || !peer->connected) continue;
@@ -329,6 +335,10 @@ void GatewayOps::sweep(base::Time now) {
         } else if (peer->session.ack_owed() || peer->floor_told < peer->floor) {
             send_ack(*peer, now);
         }
+        if (!peer->connected) continue;
+        look_again(peer->last_heard +
+                   (peer->ping_sent ? gateway.config_.gone_after : gateway.config_.ping_after));
+        if (!peer->session.all_acked()) look_again(now);
     }
 }
 
@@ -347,7 +357,6 @@ void Gateway::pump(base::Time now, base::WallNanos wall) {
     engine_.schedule(now, effects_);
     apply_effects(now);
     if (now >= next_sweep_) {
-        next_sweep_ = now + kSweepEvery;
         ops.sweep(now);
         apply_effects(now);
     }
@@ -363,8 +372,6 @@ void Gateway::pump(base::Time now, base::WallNanos wall) {
 
 base::Time Gateway::next_timer() const {
     base::Time next = std::min(engine_.next_timer(), next_sweep_);
-    if (by_key_.empty())
-        next = engine_.next_timer();  // Nobody to ping or to ack: an idle broker sleeps.
     for (const PendingDeath& death : deaths_) next = std::min(next, death.at);
     return next;
 }

@@ -331,7 +331,8 @@ wire::Code GatewayOps::on_chunk(Peer& peer, wire::Cursor& cursor, const base::Me
     const wire::Code code = wire::decode(cursor, chunk);
     if (code != wire::Code::None) return code;
     if (message.payloads.size() != 1) return wire::Code::ProtoParts;
-    if (message.payloads[0].empty() || message.payloads[0].size() > wire::kChunkSize)
+    const bool given_up = message.payloads[0].empty() && chunk.last;
+    if (message.payloads[0].size() > wire::kChunkSize || (message.payloads[0].empty() && !given_up))
         return wire::Code::LimitSize;
     auto known = peer.incoming.find(chunk.transfer);
     if (known == peer.incoming.end()) {
@@ -346,13 +347,28 @@ wire::Code GatewayOps::on_chunk(Peer& peer, wire::Cursor& cursor, const base::Me
     }
     Reassembly& parts = known->second;
     if (parts.complete) return wire::Code::UnknownTransfer;
+    if (given_up) {
+        forget_transfer(peer, known);
+        return wire::Code::None;
+    }
     parts.bytes += message.payloads[0].size();
     if (parts.bytes > wire::kPayloadMaxCeiling) return wire::Code::LimitSize;
     // Past the limit the bytes are dropped as they come; the task that names them is refused with
     // its size, not the connection.
-    if (parts.bytes <= gateway.config_.payload_max) parts.chunks.push_back(message.payloads[0]);
+    if (parts.bytes <= gateway.config_.payload_max) {
+        parts.chunks.push_back(message.payloads[0]);
+        parts.held += message.payloads[0].size();
+        peer.incoming_bytes += message.payloads[0].size();
+    }
     parts.complete = chunk.last;
-    return wire::Code::None;
+    const std::uint64_t most = 2 * gateway.config_.payload_max + wire::kUnackedBytesMax;
+    return peer.incoming_bytes > most ? wire::Code::LimitSize : wire::Code::None;
+}
+
+void GatewayOps::forget_transfer(Peer& peer,
+                                 std::unordered_map<std::uint64_t, Reassembly>::iterator which) {
+    peer.incoming_bytes -= which->second.held;
+    peer.incoming.erase(which);
 }
 
 wire::Code GatewayOps::body_of(Peer& peer, const wire::BodyRef& ref, base::Body& body) {
@@ -365,7 +381,7 @@ wire::Code GatewayOps::body_of(Peer& peer, const wire::BodyRef& ref, base::Body&
         return wire::Code::UnknownTransfer;
     body = base::Body::of(
         std::make_shared<const std::vector<base::Blob>>(std::move(known->second.chunks)));
-    peer.incoming.erase(known);
+    forget_transfer(peer, known);
     return wire::Code::None;
 }
 

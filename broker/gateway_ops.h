@@ -73,6 +73,8 @@ struct GatewayOps {
                           const base::Message& message,
                           base::Time now);
     wire::Code on_chunk(Peer& peer, wire::Cursor& cursor, const base::Message& message);
+    static void forget_transfer(Peer& peer,
+                                std::unordered_map<std::uint64_t, Reassembly>::iterator which);
     wire::Code on_host(Peer& peer, wire::Cursor& cursor, base::Time now);
     wire::Code body_of(Peer& peer, const wire::BodyRef& ref, base::Body& body);
     void apply_deaths(base::Time now);
@@ -90,6 +92,8 @@ struct GatewayOps {
     void flush_client_side(Peer& peer, base::Time now);
     void finish_tasks(Peer& peer, base::Time now);
     void finish_results(Peer& peer, base::Time now);
+    template <class List, class Entry>
+    void send_list(Peer& peer, wire::Kind kind, std::vector<Entry>& entries, base::Time now);
     template <class T>
     void send_numbered(Peer& peer, wire::Kind kind, const T& record, base::Time now);
     void queue(Peer& peer, base::Message message, base::Time now);

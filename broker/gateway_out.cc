@@ -202,13 +202,23 @@ void GatewayOps::finish_results(Peer& peer, base::Time now) {
         peer.unacked_results.push_back({number, std::exchange(peer.open_shares, {})});
 }
 
+/// A list that grew beyond what one message may hold goes out in several.
+template <class List, class Entry>
+void GatewayOps::send_list(Peer& peer,
+                           wire::Kind kind,
+                           std::vector<Entry>& entries,
+                           base::Time now) {
+    for (auto first = entries.begin(); first != entries.end();) {
+        const auto count = std::min<std::ptrdiff_t>(entries.end() - first, wire::kListMax);
+        send_numbered(peer, kind, List{std::vector<Entry>(first, first + count)}, now);
+        first += count;
+    }
+    entries.clear();
+}
+
 void GatewayOps::flush_client_side(Peer& peer, base::Time now) {
-    if (!peer.accepted.empty())
-        send_numbered(
-            peer, wire::Kind::Accepted, wire::Accepted{std::exchange(peer.accepted, {})}, now);
-    if (!peer.forgotten.empty())
-        send_numbered(
-            peer, wire::Kind::Forgotten, wire::Forgotten{std::exchange(peer.forgotten, {})}, now);
+    send_list<wire::Accepted>(peer, wire::Kind::Accepted, peer.accepted, now);
+    send_list<wire::Forgotten>(peer, wire::Kind::Forgotten, peer.forgotten, now);
     for (const wire::Refused& refused : std::exchange(peer.refused, {}))
         send_numbered(peer, wire::Kind::Refused, refused, now);
     for (const wire::Partial& partial : std::exchange(peer.partials, {}))
@@ -226,11 +236,9 @@ void GatewayOps::flush_client_side(Peer& peer, base::Time now) {
 }
 
 void GatewayOps::flush_worker_side(Peer& peer, base::Time now) {
-    if (!peer.adopts.empty())
-        send_numbered(peer, wire::Kind::Adopt, wire::Adopt{std::exchange(peer.adopts, {})}, now);
+    send_list<wire::Adopt>(peer, wire::Kind::Adopt, peer.adopts, now);
     finish_tasks(peer, now);
-    if (!peer.stale.empty())
-        send_numbered(peer, wire::Kind::Stale, wire::Stale{std::exchange(peer.stale, {})}, now);
+    send_list<wire::Stale>(peer, wire::Kind::Stale, peer.stale, now);
     for (const wire::CancelLease& cancel : std::exchange(peer.cancels, {}))
         send_numbered(peer, wire::Kind::CancelLease, cancel, now);
     if (std::exchange(peer.drain_due, false))

@@ -41,7 +41,8 @@ struct UnackedResults {
 /// A body that arrives in chunks before the record that names it.
 struct Reassembly {
     std::vector<base::Blob> chunks;
-    std::uint64_t bytes = 0;
+    std::uint64_t bytes = 0;  ///< As they came …
+    std::uint64_t held = 0;   ///< … and as far as they are kept.
     bool complete = false;
 };
 
@@ -101,6 +102,7 @@ struct Peer {
 
     // Bodies in chunks, both ways.
     std::unordered_map<std::uint64_t, Reassembly> incoming;
+    std::uint64_t incoming_bytes = 0;  ///< All that `incoming` holds.
     std::uint64_t next_transfer = 1;
 
     std::uint32_t protocol_errors = 0;

@@ -71,9 +71,7 @@ std::optional<std::uint64_t> Transfers::send(Session& session,
 
 void Transfers::give_up(Session& session, std::uint64_t floor) {
     if (!sending_) return;
-    // One byte, not none: a broker takes a transfer that ends, but refuses an empty chunk. It keeps
-    // what came of it until the session ends.
-    queue_chunk(session, floor, true, base::Blob::allocate(1));
+    queue_chunk(session, floor, true, {});
     sending_ = false;
     sent_bytes_ = 0;
     ++next_transfer_;

@@ -373,6 +373,64 @@ TEST(Gateway, ABodyInChunksArrivesWhole) {
     EXPECT_TRUE(broker.take(2, Kind::Tasks));
 }
 
+Message chunk(std::uint64_t number, std::uint64_t transfer, bool last, std::size_t size) {
+    return wire::encode_chunk({Kind::Chunk, number}, transfer, last, base::Blob::allocate(size));
+}
+
+TEST(Gateway, ATransferThatIsGivenUpLeavesNothing) {
+    Broker broker;
+    broker.hear(1, wire::encode({Kind::Hello}, client_hello()));
+    std::uint64_t number = 1;
+    // More than may wait unfinished, and more bytes than may wait unnamed.
+    for (std::uint64_t transfer = 1; transfer <= 600; ++transfer) {
+        broker.hear(1, chunk(number++, transfer, false, wire::kChunkSize));
+        broker.hear(1, chunk(number++, transfer, true, 0));
+    }
+    EXPECT_FALSE(broker.take(1, Kind::Err));
+    broker.hear(1, chunk(number++, 601, false, 0));
+    EXPECT_EQ(broker.take_as<wire::Err>(1, Kind::Err)->code, Code::LimitSize) << "empty, not last";
+}
+
+TEST(Gateway, BodiesThatNothingNamesAreBoundedInBytes) {
+    Broker broker;
+    broker.hear(1, wire::encode({Kind::Hello}, client_hello()));
+    std::uint64_t bytes_sent = 0;
+    std::uint64_t number = 1;
+    while (!broker.take(1, Kind::Err)) {
+        ASSERT_LE(bytes_sent, 2 * wire::kPayloadMaxDefault + wire::kUnackedBytesMax);
+        broker.hear(1, chunk(number, number, true, wire::kChunkSize));
+        bytes_sent += wire::kChunkSize;
+        ++number;
+    }
+    EXPECT_GT(bytes_sent, 2 * wire::kPayloadMaxDefault);
+}
+
+TEST(Gateway, AListBeyondOneMessageGoesOutInSeveral) {
+    Broker broker;
+    broker.hear(1, wire::encode({Kind::Hello}, client_hello()));
+    broker.hear(2, wire::encode({Kind::Hello}, worker_hello()));
+    // Results of leases that never were are stale, each of them.
+    std::uint64_t number = 1;
+    constexpr std::uint64_t kResults = 2 * wire::kListMax + 100;
+    for (std::uint64_t sent = 0; sent < kResults;) {
+        wire::ResultsWriter writer;
+        for (std::size_t i = 0; i < wire::kRecordsMax && sent < kResults; ++i, ++sent)
+            writer.add(1'000'000 + sent, wire::Outcome::Succeeded, wire::BodyRef{});
+        broker.gateway.on_message(
+            {0, 2}, writer.finish({Kind::Results, number++, 0, 0}), broker.now, 1);
+    }
+    broker.turn();
+    std::size_t told = 0;
+    int messages = 0;
+    while (const auto stale = broker.take_as<wire::Stale>(2, Kind::Stale)) {
+        EXPECT_LE(stale->leases.size(), wire::kListMax);
+        told += stale->leases.size();
+        ++messages;
+    }
+    EXPECT_EQ(told, kResults);
+    EXPECT_EQ(messages, 3);
+}
+
 TEST(Gateway, ATransferThatNeverCameIsRefused) {
     Broker broker;
     broker.hear(1, wire::encode({Kind::Hello}, client_hello()));
