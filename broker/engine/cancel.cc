@@ -37,7 +37,12 @@ void Core::cancel(SessionIx ix,
                 ++session->live;
             }
             if (node.has(kOwnerGone) || is_final(node.state)) continue;
-            if (!detach_owner(slot, now, out)) cancel_task(slot, kill, now, out);
+            if (node.has(kAttached)) {
+                // Whoever knows the id means the task, not the handle, which ends with it.
+                cancel_task(tasks.find_side(node)->primary, kill, now, out);
+            } else if (!detach_owner(slot, now, out)) {
+                cancel_task(slot, kill, now, out);
+            }
         } else if (incarnation > 1 && stream.window.find(seq) == Window::kAbsent &&
                    stream.window.fits(seq)) {
             // Known to an earlier incarnation only: whoever holds it is told that it is stale.

@@ -188,6 +188,7 @@ void Core::attach(SessionIx ix,
     const Slot handle = new_task(session->stream, kNone, seq);
     ++session->live;
     set_state(tasks[handle], State::Accepting);
+    tasks[handle].set(kAttached);
     ++counters.accepted;  // An attach is answered by its outcome alone.
     join_waiters(handle, target, now, out);
 }

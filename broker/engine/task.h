@@ -78,6 +78,7 @@ enum Flag : std::uint32_t {
     kBodyExpired = 1 << 16,  ///< Kept past result_ttl: only that it ended is known.
     kReleased = 1 << 17,     ///< Its client dropped the handle: the outcome is not told.
     kBegan = 1 << 18,        ///< A placeholder whose code is known to have begun, here or before.
+    kAttached = 1 << 19,     ///< A handle that named the task by its id: it speaks for the task.
 };
 
 struct TaskNode {

@@ -135,6 +135,23 @@ TEST_F(Cli, ASubmittedTaskIsReachedByItsId) {
     EXPECT_EQ(run({"result", std::string(32, 'a')}).code, 1);
 }
 
+TEST_F(Cli, ASubmittedTaskIsCancelledByItsId) {
+    const auto submitted = [&] {
+        std::string id = run({"submit", "demo.sleep_ms", "20000"}).text;
+        EXPECT_EQ(id.size(), 33U) << id;
+        id.pop_back();
+        return id;
+    };
+    const std::string asked = submitted();
+    EXPECT_EQ(run({"cancel", asked}).code, 0);
+    EXPECT_LE(run({"wait", asked, "--timeout", "10"}).code, 1) << "it ended, one way or the other";
+    const std::string killed = submitted();
+    EXPECT_EQ(run({"cancel", "--kill", killed}).code, 0);
+    EXPECT_EQ(run({"wait", killed, "--timeout", "10"}).code, 1) << "cancelled";
+    EXPECT_EQ(run({"cancel", killed}).code, 1) << "it has ended already";
+    EXPECT_EQ(run({"cancel", std::string(32, 'a')}).code, 1) << "nobody knows it";
+}
+
 TEST_F(Cli, WaitEndsAtItsTimeout) {
     std::string id = run({"submit", "demo.sleep_ms", "2000"}).text;
     ASSERT_EQ(id.size(), 33U) << id;

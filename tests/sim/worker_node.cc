@@ -47,7 +47,7 @@ void ModelHands::begin(worker::Job& job) {
                              ? world_.random.between(milliseconds{20}, milliseconds{250})
                              : world_.random.between(microseconds{20}, milliseconds{2});
     const auto later = [this, number, life = node_.life()](Duration delay, auto act) {
-        world_.clock.after(delay, [this, number, life, act, node = &node_] {
+        world_.clock.after(delay, [number, life, act, node = &node_] {
             if (node->life() == life && node->alive()) act(number);
         });
     };

@@ -310,6 +310,25 @@ TEST(Attach, ReachesADetachedTaskOfADeadClient) {
     EXPECT_EQ(c.value(c.attach(done.id, heir)), "kept") << "it may be asked again";
 }
 
+TEST(Attach, CancelMeansTheTaskItself) {
+    Cluster c;
+    c.worker();
+    const Task running = c.submit("x", {.detached = true}, c.client("alice"));
+    const Task waiting = c.submit("x", {.detached = true}, c.client("alice"));
+    const auto heir = c.client("alice");
+    const Task handle = c.attach(waiting.id, heir);
+    const Task other = c.attach(waiting.id, c.client("alice"));
+    c.cancel(handle);
+    for (const Task& each : {waiting, handle, other})
+        EXPECT_EQ(c.outcome(each), wire::Outcome::Cancelled);
+    const Task second = c.attach(running.id, heir);
+    c.cancel(second);
+    EXPECT_EQ(c.count(Effect::Kind::CancelLease), 1U);
+    EXPECT_FALSE(c.ended(second)) << "what is recorded first counts";
+    c.settle(c.holder(running), c.lease(running), wire::Outcome::Succeeded, "in time");
+    EXPECT_EQ(c.value(second), "in time");
+}
+
 TEST(Attach, UnknownExpiredAndForeignTasksAreRefused) {
     Cluster c;
     c.worker();

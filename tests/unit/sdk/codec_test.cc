@@ -175,6 +175,30 @@ TEST(Codec, MembersMayBeAppendedLater) {
         << "whatever kind of value it is";
 }
 
+template <class To, class From>
+void expect_as(const From& from, const To& to) {
+    ASSERT_EQ(detail::signature_of<From>(), detail::signature_of<To>());
+    EXPECT_EQ(unpacked<To>(packed(from)), to);
+}
+
+TEST(Codec, OneSignatureIsOneKindOfBytes) {
+    const std::vector<std::int32_t> block{3, -1, 2};
+    const std::deque<std::int32_t> list{3, -1, 2};
+    expect_as(block, list);
+    expect_as(list, block);
+    expect_as(block, std::set<std::int32_t>{-1, 2, 3});
+    expect_as(std::set<std::int32_t>{-1, 2, 3}, std::vector<std::int32_t>{-1, 2, 3});
+    expect_as(list, std::array<std::int32_t, 3>{3, -1, 2});
+    expect_as(std::array<std::int32_t, 3>{3, -1, 2}, list);
+    enum class Sign : std::int32_t { Minus = -1, Two = 2, Three = 3 };
+    expect_as(block, std::vector<Sign>{Sign::Three, Sign::Minus, Sign::Two});
+    expect_as(std::vector<Sign>{Sign::Three, Sign::Minus, Sign::Two}, block);
+    expect_as(std::deque<std::string>{"a"}, std::vector<std::string>{"a"});
+    EXPECT_THROW((unpacked<std::array<std::int32_t, 3>>(packed(std::vector<std::int32_t>{}))),
+                 PackError);
+    EXPECT_THROW((unpacked<std::array<std::int32_t, 0>>(packed(block))), PackError);
+}
+
 TEST(Codec, FaultsNameTheField) {
     const auto wrong = packed(std::tuple<int, std::string>{1, "two"});
     EXPECT_THAT([&] { unpacked<Point>(wrong); },

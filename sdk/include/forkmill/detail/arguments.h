@@ -33,7 +33,8 @@ constexpr bool fits(From value) {
     } else if constexpr (std::is_integral_v<To>) {
         // The bounds are powers of two, exact in every floating type; beyond them a cast is
         // undefined.
-        constexpr From above = static_cast<From>(std::numeric_limits<To>::max() / 2 + 1) * 2;
+        constexpr To half = std::numeric_limits<To>::max() / 2 + 1;
+        constexpr From above = static_cast<From>(half) * 2;
         constexpr auto lowest = static_cast<From>(std::numeric_limits<To>::min());
         return value >= lowest && value < above &&
                static_cast<From>(static_cast<To>(value)) == value;

@@ -27,6 +27,37 @@ std::string list_signature() {
     return "[" + signature_of<T>() + "]";
 }
 
+/// The number that an element is on the wire: itself, or what an enum is made of.
+template <class T>
+struct NumberOf {
+    using type = T;
+};
+template <class T>
+requires std::is_enum_v<T>
+struct NumberOf<T> {
+    using type = std::underlying_type_t<T>;
+};
+/// Calls `each(value, count)` for every element of a list. A list of numbers may come as a block or
+/// as an array, since one signature stands for both.
+template <class V, class Each>
+void decode_elements(Unpacker& unpacker, Each each) {
+    using Raw = typename NumberOf<V>::type;
+    if constexpr (Number<Raw>) {
+        if (unpacker.at_binary()) {
+            const Bytes bytes = unpacker.binary();
+            const std::size_t count = block_count<Raw>(bytes);
+            for (std::size_t i = 0; i < count; ++i) {
+                Raw raw{};
+                std::memcpy(&raw, bytes.data() + i * sizeof raw, sizeof raw);
+                each(static_cast<V>(raw), count);
+            }
+            return;
+        }
+    }
+    const std::size_t count = unpacker.array();
+    for (std::size_t i = 0; i < count; ++i) each(decode_value<V>(unpacker), count);
+}
+
 /// Containers that are filled one by one.
 template <class C, class V>
 struct SequenceCodec {
@@ -37,10 +68,22 @@ struct SequenceCodec {
     }
     static void decode(Unpacker& unpacker, C& value) {
         value.clear();
-        for (std::size_t left = unpacker.array(); left > 0; --left)
-            value.insert(value.end(), decode_value<V>(unpacker));
+        decode_elements<V>(unpacker, [&](V&& element, std::size_t) {
+            value.insert(value.end(), std::move(element));
+        });
     }
 };
+template <class T, std::size_t N>
+void decode_array(Unpacker& unpacker, std::array<T, N>& value) {
+    std::size_t filled = 0;
+    decode_elements<T>(unpacker, [&](T&& element, std::size_t count) {
+        if (count != N)
+            throw PackError("expected " + std::to_string(N) + " elements, got " +
+                            std::to_string(count));
+        value[filled++] = std::move(element);
+    });
+    if (filled != N) throw PackError("expected " + std::to_string(N) + " elements, got none");
+}
 template <class C, class K, class V>
 struct MapCodec {
     static std::string signature() {
@@ -82,6 +125,8 @@ struct Codec<std::vector<T, A>> {
         detail::encode_block(packer, value.data(), value.size());
     }
     static void decode(Unpacker& unpacker, std::vector<T, A>& value) {
+        if (!unpacker.at_binary())
+            return detail::SequenceCodec<std::vector<T, A>, T>::decode(unpacker, value);
         const detail::Bytes bytes = unpacker.binary();
         value.resize(detail::block_count<T>(bytes));
         if (!bytes.empty()) std::memcpy(value.data(), bytes.data(), bytes.size());
@@ -94,11 +139,7 @@ struct Codec<std::array<T, N>> {
         detail::encode_block(packer, value.data(), N);
     }
     static void decode(Unpacker& unpacker, std::array<T, N>& value) {
-        const detail::Bytes bytes = unpacker.binary();
-        if (detail::block_count<T>(bytes) != N)
-            throw PackError("expected " + std::to_string(N) + " elements, got " +
-                            std::to_string(bytes.size() / sizeof(T)));
-        if constexpr (N > 0) std::memcpy(value.data(), bytes.data(), bytes.size());
+        detail::decode_array(unpacker, value);
     }
 };
 template <class T, std::size_t N>
@@ -109,11 +150,7 @@ struct Codec<std::array<T, N>> {
         for (const T& each : value) detail::encode_value<T>(packer, each);
     }
     static void decode(Unpacker& unpacker, std::array<T, N>& value) {
-        const std::size_t count = unpacker.array();
-        if (count != N)
-            throw PackError("expected " + std::to_string(N) + " elements, got " +
-                            std::to_string(count));
-        for (T& each : value) Codec<T>::decode(unpacker, each);
+        detail::decode_array(unpacker, value);
     }
 };
 template <class A>

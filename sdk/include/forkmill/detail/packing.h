@@ -106,6 +106,7 @@ class FORKMILL_API Unpacker {
     explicit Unpacker(Bytes bytes) : bytes_(bytes) {}
 
     bool at_nil() const { return at_ < bytes_.size() && peek() == 0xc0; }
+    bool at_binary() const { return at_ < bytes_.size() && peek() >= 0xc4 && peek() <= 0xc6; }
     void nil();
     bool boolean();
     std::uint64_t unsigned_integer(std::uint64_t max);

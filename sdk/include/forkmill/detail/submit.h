@@ -108,7 +108,7 @@ std::function<bool(Group&)> make_feed(const Submitter& submitter, In&& inputs) {
     if constexpr (std::is_lvalue_reference_v<In>) {
         state->range = &inputs;
     } else {
-        state->range = std::make_shared<std::remove_reference_t<In>>(std::move(inputs));
+        state->range = std::make_shared<std::remove_reference_t<In>>(std::forward<In>(inputs));
     }
     state->submitter = submitter;
     if (submitter.options != nullptr) {
