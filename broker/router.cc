@@ -161,8 +161,8 @@ base::Status Router::open_listeners() {
 }
 
 base::Status Router::open() {
-    if (const base::Status curve = open_curve(); !curve.ok()) return curve;
-    if (const base::Status listening = open_listeners(); !listening.ok()) return listening;
+    if (base::Status curve = open_curve(); !curve.ok()) return curve;
+    if (base::Status listening = open_listeners(); !listening.ok()) return listening;
     for (std::uint32_t i = 0; i < transports_.size(); ++i) watch(i);
     loop_.add(channel_.fd(), [this] { read_channel(); });
     gateway_.log = [](std::string_view text) { base::log_line(LogLevel::Debug, text); };

@@ -163,7 +163,7 @@ base::Result<CurvePair> read_key_file(const std::string& path) {
 
 base::Status write_key_file(const std::string& path, const CurvePair& pair) {
     const std::string open = "public " + pair.public_key + "\n";
-    const base::Status written = write_new(
+    base::Status written = write_new(
         path,
         "# A Forkmill key. Keep it to yourself.\n" + open + "secret " + pair.secret_key + "\n",
         0600);

@@ -198,6 +198,11 @@ bool Client::watch(base::Time until, bool bounded) {
             "the broker does not answer; the task is still pending and a later get() may return it",
             wire::Ran::Maybe);
     }
+    if (over && liveness == Liveness::Unreached)
+        throw_code(wire::Code::Disconnected,
+                   "no broker has answered so far; the task is pending and a later get() may "
+                   "return it",
+                   wire::Ran::No);
     return !over;
 }
 

@@ -23,9 +23,10 @@ namespace detail {
 
 enum class Liveness : std::uint8_t {
     Live,
-    Away,    ///< No connection just now; within gone_after.
-    Silent,  ///< Nothing heard for gone_after: bounded waits end with Disconnected.
-    Lost,    ///< Nothing heard for session_ttl: submits fail.
+    Unreached,  ///< No connection yet; a bounded wait ends with Disconnected.
+    Away,       ///< No connection just now; within gone_after.
+    Silent,     ///< Nothing heard for gone_after: bounded waits end with Disconnected.
+    Lost,       ///< Nothing heard for session_ttl: submits fail.
 };
 
 class Backend {

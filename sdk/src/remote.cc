@@ -20,6 +20,7 @@ namespace {
 
 constexpr int kMessagesPerTurn = 64;
 constexpr base::Duration kGoodbye = std::chrono::milliseconds{500};
+constexpr base::Duration kUnreached = std::chrono::seconds{1};
 constexpr base::Duration kQuestion = std::chrono::seconds{10};
 constexpr std::size_t kQuestionsMax = 256;
 
@@ -34,7 +35,8 @@ Remote::Remote(Client& client,
       transport_(std::move(transport)),
       wakeup_(std::move(wakeup)),
       endpoint_(std::move(endpoint)),
-      session_(std::move(config), client.io(), client.io(), *this, base::monotonic_now()) {
+      session_(std::move(config), client.io(), client.io(), *this, base::monotonic_now()),
+      warn_at_(base::monotonic_now() + kUnreached) {
     client_.io().reply = [this](const wire::Reply& reply) {
         const std::lock_guard lock{mutex_};
         const auto known = questions_.find(reply.id);
@@ -42,7 +44,7 @@ Remote::Remote(Client& client,
         known->second = Question{true, reply.code, reply.body};
         changed_.notify_all();
     };
-    client_.set_liveness(Liveness::Away);
+    client_.set_liveness(Liveness::Unreached);
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -63,7 +65,7 @@ void Remote::run() {
         const base::Time now = base::monotonic_now();
         turn(now);
         if (leaving_) break;
-        loop.run_once(std::min(session_.next_timer(), client_.io().next_timer()));
+        loop.run_once(std::min({session_.next_timer(), client_.io().next_timer(), warn_at_}));
     }
     say_goodbye();
     loop.remove(*transport_);
@@ -76,6 +78,11 @@ void Remote::run() {
 
 void Remote::turn(base::Time now) {
     client_.io().set_now(now);
+    if (reached_) warn_at_ = base::kNever;
+    if (now >= warn_at_) {
+        log_warning("no broker answers at " + endpoint_ + " so far; trying on");
+        warn_at_ = base::kNever;
+    }
     if (session_.next_timer() <= now) session_.tick(now, out_);
     ask();
     session_.pump(now, out_);
@@ -155,10 +162,11 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
         case session::ClientState::Live:
             client_.set_payload_max(session_.payload_max());
             dead_ = false;
+            reached_ = true;
             client_.set_liveness(Liveness::Live);
             break;
         case session::ClientState::Connecting:
-            client_.set_liveness(Liveness::Away);
+            if (reached_) client_.set_liveness(Liveness::Away);
             break;
         case session::ClientState::Silent:
             client_.set_liveness(Liveness::Silent);

@@ -68,7 +68,9 @@ class Remote final : public Backend, private session::ClientListener {
     std::atomic<bool> closing_{false};
     std::atomic<bool> terminating_{false};
     bool leaving_ = false;
-    bool dead_ = false;  ///< Rejected or lost: what is handed over fails at once.
+    bool reached_ = false;  ///< The broker answered once.
+    base::Time warn_at_;    ///< When it is told that it has not.
+    bool dead_ = false;     ///< Rejected or lost: what is handed over fails at once.
     wire::Code dead_code_{};
     std::string dead_text_;
 

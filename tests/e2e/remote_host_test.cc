@@ -87,6 +87,18 @@ TEST_F(RemoteHost, RunsTheTasksOfAnEncryptedPool) {
               std::size_t{8} << 20);
 }
 
+TEST_F(RemoteHost, ABrokerThatIsNotThereIsSaid) {
+    std::string said;
+    forkmill::set_log_handler(
+        [&](forkmill::Level, std::string_view line) { said += std::string{line} + "\n"; });
+    {
+        Pool pool{"tcp://" + network_.our_address() + ":" + std::to_string(free_port())};
+        EXPECT_THROW(pool.apply_async(pid).get(1500ms), forkmill::Disconnected);
+    }
+    forkmill::set_log_handler(nullptr);
+    EXPECT_NE(said.find("no broker answers at tcp://"), std::string::npos) << said;
+}
+
 TEST_F(RemoteHost, AKeyIsGoodForItsRoleOnly) {
     const Daemon& intruder = start_remote("client", 1);
     Pool guest{options("host")};
