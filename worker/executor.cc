@@ -181,7 +181,7 @@ Job* Executor::begin(TaskThread& me, base::Time now) {
     queue_.pop_front();
     queued_.store(queue_.size(), std::memory_order_relaxed);
     ++running_;
-    --budget_;
+    if (budget_-- == options_.budget) first_begun_ = now;
     me.current_ = job;
     me.since_ = now;
     if (std::exchange(me.stop_used_, false)) {
@@ -197,6 +197,13 @@ Job* Executor::begin(TaskThread& me, base::Time now) {
     return job;
 }
 
+// Under the mutex. Not before half of the budget is used: a replacement costs a process.
+bool Executor::is_ageing(base::Time now) const {
+    const std::uint64_t begun = options_.budget - budget_;
+    if (options_.budget == UINT64_MAX || begun < 2 || begun < options_.budget / 2) return false;
+    return (now - first_begun_) / (begun - 1) * budget_ <= kReplaceAhead;
+}
+
 /// Leaves what `me` finished (if anything) and waits for its next job; null when the executor ends.
 Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Time now) {
     std::unique_lock lock{mutex_};
@@ -209,6 +216,9 @@ Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Ti
             Job* job = begin(me, fresh ? now : base::monotonic_now());
             if (budget_ == 0) {
                 exhausted_.store(true, std::memory_order_relaxed);
+                wanted = want_flush() || wanted;
+            } else if (!ageing() && is_ageing(me.since_)) {
+                ageing_.store(true, std::memory_order_relaxed);
                 wanted = want_flush() || wanted;
             }
             lock.unlock();

@@ -35,6 +35,8 @@ inline constexpr base::Duration kTiny =
     std::chrono::microseconds{20};  ///< Shorter runs are reported in company …
 inline constexpr base::Duration kLinger =
     std::chrono::microseconds{100};  ///< … after at most this long.
+inline constexpr base::Duration kReplaceAhead =
+    std::chrono::milliseconds{250};  ///< Time for a few workers to start, one after another.
 inline constexpr base::Duration kNap = std::chrono::milliseconds{1};
 
 class Executor;
@@ -101,6 +103,8 @@ class Executor final : public Hands {
     void collect(FinishedBatch& finished, std::vector<TaskEvent>& events);
     /// For how long the I/O thread may sleep without looking by itself.
     base::Duration patience();
+    /// The rest of the budget will last no longer than kReplaceAhead.
+    bool ageing() const { return ageing_.load(std::memory_order_relaxed); }
     /// The budget is used up: what was not begun will never be.
     bool exhausted() const { return exhausted_.load(std::memory_order_relaxed); }
 
@@ -111,6 +115,7 @@ class Executor final : public Hands {
     void work(TaskThread& me);
     Job* next(TaskThread& me, Finished* done, base::Duration run, base::Time now);
     Job* begin(TaskThread& me, base::Time now);
+    bool is_ageing(base::Time now) const;
     bool may_begin() const {
         return !queue_.empty() && running_ + unblocking_ < options_.threads && budget_ > 0;
     }
@@ -135,6 +140,7 @@ class Executor final : public Hands {
     std::uint32_t unblocking_ = 0;
     std::uint32_t asleep_ = 0;  ///< In work_there_.
     std::uint64_t budget_;
+    base::Time first_begun_{};
     FinishedBatch finished_;
     base::Time first_finished_{};
     std::vector<TaskEvent> events_;
@@ -143,6 +149,7 @@ class Executor final : public Hands {
     bool stopping_ = false;
     std::atomic<std::size_t> queued_{0};  ///< Hint for spinning threads.
     std::atomic<bool> flush_wanted_{false};
+    std::atomic<bool> ageing_{false};
     std::atomic<bool> exhausted_{false};
 };
 

@@ -137,15 +137,21 @@ void UplinkCore::on_welcome(const wire::Welcome& welcome, base::Time now, Uplink
     ping_after_ = std::chrono::milliseconds{std::max<std::uint64_t>(welcome.ping_ms, 10)};
     gone_after_ = std::chrono::milliseconds{std::max(welcome.gone_ms, welcome.ping_ms * 2)};
     ping_at_ = now + ping_after_;
-    incarnation_ = welcome.incarnation;
-    if (!goes_on) start_over();
+    const bool first = std::exchange(incarnation_, welcome.incarnation) == 0;
+    if (!goes_on) start_over(first);
 }
 
-/// A broker that knows nothing of this host: who lives, and that this is all.
-void UplinkCore::start_over() {
+/// A broker that knows nothing of this host: who died lately (workers connect by themselves, so it
+/// may know those), who lives, and that this is all.
+void UplinkCore::start_over(bool first) {
     session_.reset();
     bye_said_ = false;
     untold_.clear();
+    for (supervisor::Notice& died : deaths_) {
+        // A lease is a number of one incarnation; in the next it may be another task's.
+        if (!first) died.lease_count = 0;
+        untold_.push_back(died);
+    }
     for (const auto& [slot, living] : living_) {
         supervisor::Notice notice = living.born;
         untold_.push_back(notice);
@@ -179,6 +185,8 @@ void UplinkCore::on_notice(const supervisor::Notice& notice) {
         case supervisor::Verb::Died:
             if (known != living_.end() && known->second.born.generation == notice.generation)
                 living_.erase(known);
+            deaths_.push_back(notice);
+            if (deaths_.size() > kDeathsMax) deaths_.pop_front();
             break;
         case supervisor::Verb::Roster:
             roster_known_ = true;
@@ -240,6 +248,7 @@ void UplinkCore::pump(base::Time, UplinkOut& out) {
     }
     while (const base::Message* message = session_.next_transmit())
         out.messages.push_back(*message);
+    if (untold_.empty() && session_.all_acked()) deaths_.clear();
     if (session_.ack_owed())
         out.messages.push_back(wire::encode_ack(header(wire::Kind::Ack).ack, 0));
 }

@@ -38,6 +38,7 @@ class UplinkCore {
   public:
     static constexpr std::size_t kWorkersMax = 4096;
     static constexpr std::size_t kUntoldMax = 8192;
+    static constexpr std::size_t kDeathsMax = 1024;  ///< Beyond, the oldest is forgotten.
 
     UplinkCore(UplinkConfig config, base::Time now);
 
@@ -70,7 +71,7 @@ class UplinkCore {
     void on_welcome(const wire::Welcome& welcome, base::Time now, UplinkOut& out);
     void on_reject(const wire::Reject& reject, base::Time now);
     void on_host_verb(const wire::HostRecord& order);
-    void start_over();
+    void start_over(bool first);
     void new_session();
     wire::Header header(wire::Kind kind);
     wire::HostRecord describe(const supervisor::Notice& notice) const;
@@ -92,6 +93,8 @@ class UplinkCore {
     base::Time hello_at_ = base::kNever;
     std::map<std::uint32_t, Living> living_;  ///< By slot.
     std::deque<supervisor::Notice> untold_;
+    std::deque<supervisor::Notice>
+        deaths_;  ///< Not acked yet: a broker that starts over may not know.
     std::vector<supervisor::Notice> kills_;
     std::string rejected_;
 };

@@ -142,6 +142,8 @@ void WorkerLoop::turn() {
         setup_.cells->io_tick_ns.store(now.time_since_epoch().count(), std::memory_order_relaxed);
     if (executor_->ready()) collect(now);
     if (core_->next_timer() <= now) core_->tick(now, out_);
+    if (executor_->ageing() && !std::exchange(ageing_told_, true))
+        tell_parent(supervisor::Verb::Ageing);
     if (executor_->exhausted()) core_->leave(Leaving::Recycle, {}, now);
     core_->pump(now, out_);
     send_out();
@@ -168,11 +170,14 @@ void WorkerLoop::send_out() {
 /// The parent hears of an end that it did not order, early enough to start the replacement.
 void WorkerLoop::note_leaving() {
     if (setup_.channel != nullptr && setup_.channel->has_backlog()) setup_.channel->flush();
-    if (core_->leaving() == told_) return;
-    const bool first = told_ == Leaving::No;
-    told_ = core_->leaving();
-    if (setup_.cells != nullptr) setup_.cells->leaving.store(1, std::memory_order_relaxed);
-    if (first && !ordered_ && core_->rejected().empty()) tell_parent(supervisor::Verb::Recycle);
+    if (core_->leaving() != told_) {
+        const bool first = told_ == Leaving::No;
+        told_ = core_->leaving();
+        if (setup_.cells != nullptr) setup_.cells->leaving.store(1, std::memory_order_relaxed);
+        if (first && !ordered_ && core_->rejected().empty()) tell_parent(supervisor::Verb::Recycle);
+    }
+    if (told_ != Leaving::No && core_->live_jobs() == 0 && !std::exchange(emptied_told_, true))
+        tell_parent(supervisor::Verb::Emptied);
 }
 
 void WorkerLoop::tell_parent(supervisor::Verb verb, std::string_view text) {

@@ -71,6 +71,8 @@ class WorkerLoop {
     FinishedBatch finished_;
     std::vector<TaskEvent> events_;
     Leaving told_ = Leaving::No;
+    bool ageing_told_ = false;
+    bool emptied_told_ = false;
     bool ordered_ = false;   ///< The parent asked us to leave: it knows.
     bool orphaned_ = false;  ///< Parent or program are gone.
 };

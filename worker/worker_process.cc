@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <exception>
 #include <utility>
@@ -39,6 +40,17 @@ int fail(ProcessSetup& setup, const std::string& why) {
     std::fflush(stderr);
     tell(setup.channel, setup.birth.pool_index, supervisor::Verb::Failed, why);
     return kFailed;
+}
+
+/// Workers that start together would all leave together: the first of each slot gets up to a half
+/// less. The fractions of multiples of the golden ratio spread evenly for any number of slots.
+std::uint32_t task_budget(const supervisor::WorkerBirth& birth) {
+    constexpr double kGoldenRatio = 0.6180339887498949;
+    if (birth.birth > 1) return birth.max_tasks_per_child;
+    double whole = 0;
+    const double share = std::modf(birth.slot * kGoldenRatio, &whole) / 2;
+    return birth.max_tasks_per_child -
+           static_cast<std::uint32_t>(share * birth.max_tasks_per_child);
 }
 
 /// What the initializer threw, in words; empty when it did not.
@@ -98,7 +110,7 @@ int run_worker(ProcessSetup setup) {
     loop.channel = &setup.channel;
     loop.cells = setup.cells;
     loop.pool_index = birth.pool_index;
-    loop.max_tasks_per_child = birth.max_tasks_per_child;
+    loop.max_tasks_per_child = task_budget(birth);
     loop.core = core_config(birth, *registry);
     loop.registry = registry;
     loop.make_runner = [host = loop.core.hello.host](detail::ClientPtr nested) {

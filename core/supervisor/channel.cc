@@ -60,6 +60,10 @@ std::string_view name_of(Verb verb) {
             return "up";
         case Verb::Kill:
             return "kill";
+        case Verb::Emptied:
+            return "emptied";
+        case Verb::Ageing:
+            return "ageing";
         case Verb::Recycle:
             return "recycle";
         case Verb::Failed:

@@ -60,6 +60,9 @@ enum class Verb : std::uint8_t {
     // child → parent
     Up,       ///< The child is ready for work (a router: bound and serving).
     Kill,     ///< Kill worker `slot` of `pool` with pid `pid` (it did not obey); cause says why.
+    Emptied,  ///< I, a worker that leaves, run nothing any more; I only see my results through.
+    Ageing,   ///< I, a worker, will soon have to leave on purpose: start my replacement; I work on
+              ///< until I am told to drain, or have to go.
     Recycle,  ///< I, a worker, am about to leave on purpose: start my replacement
               ///< (max_tasks_per_child, hard timeout, cancel(kill)).
     Failed,   ///< I cannot start: text says why (initializer, module).

@@ -135,6 +135,12 @@ void Master::Impl::on_worker_notice(Child& child, const Notice& notice, base::Ti
             tell_relay(notice_of(Verb::Ready, child));
             break;
         }
+        case Verb::Emptied:
+            slots.on_emptied(child.slot, now, actions_);
+            break;
+        case Verb::Ageing:
+            slots.on_ageing(child.slot, now, actions_);
+            break;
         case Verb::Recycle:
             slots.on_leaving(child.slot, now, actions_);
             break;

@@ -86,6 +86,31 @@ void PoolSlots::on_up(std::uint32_t slot, base::Time now, Actions& out) {
     if (count(SlotState::Ready) >= workers_) policy_.on_full();
     if (was_open && policy_.breaker() == RespawnPolicy::Breaker::Closed)
         out.push_back({Kind::BreakerClosed});
+    relieve(now, out);
+}
+
+void PoolSlots::on_ageing(std::uint32_t slot, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    if (entry.life.state() != SlotState::Ready || entry.leaving || closed_) return;
+    entry.leaving = true;
+    fill(now, out);
+}
+
+void PoolSlots::on_emptied(std::uint32_t slot, base::Time now, Actions& out) {
+    if (!slots_[slot].leaving) return;
+    slots_[slot].emptied = true;
+    fill(now, out);
+}
+
+/// A replacement is ready: the first of those who wait for one may go.
+void PoolSlots::relieve(base::Time now, Actions& out) {
+    if (closed_ || count(SlotState::Ready) <= workers_) return;
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+        Entry& entry = slots_[slot];
+        if (!entry.leaving || entry.life.state() != SlotState::Ready) continue;
+        entry.doom = Cause::Recycle;
+        return step(slot, SlotEvent::Drain, now, out);
+    }
 }
 
 void PoolSlots::on_leaving(std::uint32_t slot, base::Time now, Actions& out) {
@@ -207,6 +232,7 @@ void PoolSlots::fill(base::Time now, Actions& out) {
         ++entry.generation;
         entry.born = now;
         entry.was_ready = false;
+        entry.emptied = false;
         out.push_back({Kind::Launch, slot, entry.generation});
         ++held;
         ++living;
@@ -246,7 +272,7 @@ std::uint32_t PoolSlots::places_held() const {
 std::uint32_t PoolSlots::processes() const {
     return static_cast<std::uint32_t>(
         std::count_if(slots_.begin(), slots_.end(), [](const Entry& e) {
-            return e.life.has_process() && e.life.state() != SlotState::Unkillable;
+            return e.life.has_process() && !e.emptied && e.life.state() != SlotState::Unkillable;
         }));
 }
 

@@ -4,8 +4,9 @@
 // Everything that happens is a call with `now`, everything to be done is appended to `out`.
 // Invariants: (1) at most `workers` slots hold a place; a slot whose worker leaves on purpose, or
 // cannot be killed, holds none, so its replacement starts at once (make before break); (2) at most
-// max(1, workers / 10) workers more than `workers` live at a time because of (1); (3) each birth
-// raises its slot's generation; (4) once closed, nothing is launched. Pure. Threading: one owner.
+// max(1, workers / 10) workers more than `workers` run tasks at a time because of (1); (3) each
+// birth raises its slot's generation; (4) once closed, nothing is launched. Pure. Threading: one
+// owner.
 #pragma once
 
 #include <cstdint>
@@ -65,6 +66,11 @@ class PoolSlots {
     void on_launched(std::uint32_t slot, std::int32_t pid);
     void on_launch_failed(std::uint32_t slot, base::Time now, Actions& out);
     void on_up(std::uint32_t slot, base::Time now, Actions& out);
+    /// It will leave on purpose soon (Verb::Ageing): its replacement starts when there is room for
+    /// one more process, and once that is ready, it is drained.
+    void on_ageing(std::uint32_t slot, base::Time now, Actions& out);
+    /// It runs nothing any more (Verb::Emptied), so it takes no room from its replacement.
+    void on_emptied(std::uint32_t slot, base::Time now, Actions& out);
     /// It leaves on purpose (Verb::Recycle).
     void on_leaving(std::uint32_t slot, base::Time now, Actions& out);
     void on_paused(std::uint32_t slot, base::Time now);
@@ -104,6 +110,7 @@ class PoolSlots {
         base::Time born{};
         bool was_ready = false;
         bool leaving = false;  ///< Holds no place any more.
+        bool emptied = false;  ///< And runs nothing.
         Cause doom = Cause::Unknown;
     };
 
@@ -116,6 +123,7 @@ class PoolSlots {
     void check_broken(Actions& out);
     void fill(base::Time now, Actions& out);
     void shrink(base::Time now, Actions& out);
+    void relieve(base::Time now, Actions& out);
     bool holds_place(const Entry& entry) const;
     std::uint32_t places_held() const;
     std::uint32_t processes() const;

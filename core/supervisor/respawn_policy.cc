@@ -28,6 +28,8 @@ Verdict RespawnPolicy::on_death(std::uint32_t slot,
                                 std::uint32_t workers,
                                 base::Time now) {
     FORKMILL_CHECK(slot < slots_.size());
+    // What was meant to end is replaced at no charge, however often that happens.
+    if (ending.wanted && bucket_ >= 0) bucket_ += 1;
     // A fatal exit of an old generation says nothing about the config in force.
     if (ending.wanted || !ending.current) return {};
     if (!ending.was_ready) {

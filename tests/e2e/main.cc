@@ -29,6 +29,7 @@ int main(int argc, char** argv) {
     if (host || std::getenv("FORKMILL_CHANNEL_FD") != nullptr) {
         forkmill::Worker worker;
         worker.tasks = forkmill::e2e::all_tasks();
+        worker.initializer = forkmill::e2e::asked_initializer();
         return host ? worker.run(argc - 1, argv + 1) : worker.run(argc, argv);
     }
     if (argc > 2 && std::string_view{argv[1]} == "embedded")

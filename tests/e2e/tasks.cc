@@ -2,6 +2,7 @@
 #include "tests/e2e/tasks.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <sys/file.h>
 #include <sys/wait.h>
@@ -9,8 +10,11 @@
 
 #include <array>
 #include <chrono>
+#include <cstdlib>
+#include <exception>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 
 namespace forkmill::e2e {
@@ -54,6 +58,54 @@ int do_deaf(std::string notes, int ms) {
     return ms;
 }
 
+[[gnu::noinline]] int overflow(volatile char* above) {
+    volatile char here[4096];
+    here[0] = *above;
+    return here[0] == 0 ? 0 : overflow(here) + here[0];  // Never 0.
+}
+
+int do_end_by(std::string how) {
+    if (how == "exit0") std::exit(0);
+    if (how == "exit3") std::exit(3);
+    if (how == "abort") std::abort();
+    if (how == "terminate") std::terminate();
+    if (how == "segv") ::raise(SIGSEGV);
+    volatile char start = 1;
+    if (how == "stack") return overflow(&start);
+    if (how == "bad_free") {
+        int local = 0;
+        int* volatile wrong = &local;
+        std::free(wrong);  // NOLINT(bugprone-*): on purpose.
+    }
+    throw std::runtime_error("unknown end: " + how);
+}
+
+int do_leave_orphans(int count) {
+    for (int i = 0; i < count; ++i) {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            if (::fork() == 0) ::usleep(10'000);
+            ::_exit(0);
+        }
+        ::waitpid(child, nullptr, 0);
+    }
+    return count;
+}
+
+void exit_as_misconfigured() {
+    std::fputs("no model file: the config is wrong\n", stderr);
+    std::_Exit(78);
+}
+void throw_at_start() {
+    throw std::runtime_error("this worker cannot start");
+}
+void throw_while_there(std::string file) {
+    if (::access(file.c_str(), F_OK) == 0) throw_at_start();
+}
+void hang_at_start() {
+    for (;;) ::pause();
+}
+
 std::string do_host() {
     std::array<char, 256> name{};
     ::gethostname(name.data(), name.size() - 1);
@@ -84,11 +136,25 @@ Tasks all_tasks() {
     tasks.bind(pid, []() -> int { return ::getpid(); });
     tasks.bind(host, &do_host);
     tasks.bind(echo, [](std::string what) { return what; });
+    tasks.bind(end_by, &do_end_by);
+    tasks.bind(leave_orphans, &do_leave_orphans);
     tasks.bind(text, [](std::size_t size) { return std::string(size, 't'); });
     tasks.bind(throw_text,
                [](std::size_t size) -> int { throw std::runtime_error(std::string(size, 'e')); });
     tasks.bind(grow, [](Box box) { return Box{box.width + 1, box.height + 1}; });
     return tasks;
+}
+
+Initializer asked_initializer() {
+    const char* asked = std::getenv("E2E_INITIALIZER");
+    const std::string kind = asked == nullptr ? "" : asked;
+    constexpr std::string_view kWhile = "throw_while ";
+    if (kind == "exit78") return initializer(&exit_as_misconfigured);
+    if (kind == "throw") return initializer(&throw_at_start);
+    if (kind == "hang") return initializer(&hang_at_start);
+    if (kind.starts_with(kWhile))
+        return initializer(&throw_while_there, kind.substr(kWhile.size()));
+    return {};
 }
 
 }  // namespace forkmill::e2e

@@ -26,6 +26,10 @@ inline constexpr Task<"e2e.host", std::string()> host;
 inline constexpr Task<"e2e.echo", std::string(std::string)> echo;
 
 inline constexpr Task<"e2e.text", std::string(std::size_t)> text;
+/// Ends its worker: exit0, exit3, abort, terminate, segv, stack or bad_free.
+inline constexpr Task<"e2e.end_by", int(std::string)> end_by;
+/// Leaves that many children behind, whose parents ended before them; each lives a moment.
+inline constexpr Task<"e2e.leave_orphans", int(int)> leave_orphans;
 /// Throws a runtime_error with so long a text.
 inline constexpr Task<"e2e.throw_text", int(std::size_t)> throw_text;
 
@@ -38,5 +42,8 @@ struct Box {
 inline constexpr Task<"e2e.grow", Box(Box)> grow;
 
 Tasks all_tasks();
+
+/// What E2E_INITIALIZER asks for: exit78, throw, hang, or "throw_while FILE exists"; empty: none.
+Initializer asked_initializer();
 
 }  // namespace forkmill::e2e

@@ -176,6 +176,27 @@ TEST(PoolSlots, AtMostATenthMoreThanWantedLiveWhileRecycling) {
     EXPECT_EQ(pool.births, 30);
 }
 
+TEST(PoolSlots, AnAgeingWorkerWorksUntilItsReplacementIsReady) {
+    FakePool pool = ready_pool(4);
+    pool.on_launch = [](std::uint32_t) {};
+    for (std::uint32_t slot = 0; slot < 4; ++slot)
+        pool.slots.on_ageing(slot, pool.now, pool.actions);
+    pool.run(1s);
+    EXPECT_EQ(pool.births, 5) << "one more than wanted, no more";
+    EXPECT_EQ(pool.slots.count(S::Ready), 4U);
+    pool.up(4);
+    pool.run(0s);
+    EXPECT_EQ(pool.slots.count(S::Ready), 4U);
+    EXPECT_EQ(pool.slots.state(0), S::Draining);
+    EXPECT_EQ(pool.births, 5) << "it still runs its last task";
+    pool.slots.on_emptied(0, pool.now, pool.actions);
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 6);
+    pool.die(0, {.exit_code = 0});
+    pool.run(1s);
+    EXPECT_EQ(pool.births, 6);
+}
+
 TEST(PoolSlots, RecycledWorkersNeverCountAsCrashes) {
     FakePool pool{3};
     pool.on_launch = [&](std::uint32_t slot) {

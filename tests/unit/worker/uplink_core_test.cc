@@ -95,6 +95,39 @@ TEST(UplinkCore, TellsTheLivingAndThenThatThisIsAll) {
     EXPECT_EQ(line.last.host_key, "host:1");
 }
 
+TEST(UplinkCore, ADeathBeforeTheFirstWelcomeIsToldWithWhatRan) {
+    Line line;
+    line.core.on_notice(notice(Verb::Born, 0, 1));
+    supervisor::Notice died = notice(Verb::Died, 0, 1);
+    died.lease_count = 1;
+    died.leases[0] = 5;
+    line.core.on_notice(died);
+    line.connect(1);
+    ASSERT_EQ(line.told, (Told{{Verb::Died, 0}}));
+    EXPECT_EQ(line.last.leases, std::vector<std::uint64_t>{5});
+}
+
+TEST(UplinkCore, ADeathThatNoBrokerAckedIsToldToTheNextWithoutLeases) {
+    Line line;
+    line.connect(1);
+    line.core.on_notice(notice(Verb::Born, 0, 1));
+    supervisor::Notice died = notice(Verb::Died, 0, 1);
+    died.lease_count = 1;
+    died.leases[0] = 5;
+    line.core.on_notice(died);
+    line.turn();
+    line.core.on_disconnected();
+    line.told.clear();
+    line.connect(2);
+    EXPECT_EQ(line.told, (Told{{Verb::Died, 0}}));
+    EXPECT_TRUE(line.last.leases.empty());
+    line.ack();
+    line.core.on_disconnected();
+    line.told.clear();
+    line.connect(3);
+    EXPECT_TRUE(line.told.empty());
+}
+
 TEST(UplinkCore, TellsDeathsAsTheyComeWithWhatRan) {
     Line line;
     line.connect(1);
@@ -115,7 +148,7 @@ TEST(UplinkCore, TellsDeathsAsTheyComeWithWhatRan) {
     EXPECT_EQ(line.last.cause, static_cast<std::uint8_t>(supervisor::Cause::Signal));
 }
 
-TEST(UplinkCore, ANewBrokerIsToldWhatIsNotWhatWas) {
+TEST(UplinkCore, ANewBrokerIsToldWhatIsAndWhoDiedUnheard) {
     Line line;
     line.core.on_notice(notice(Verb::Roster, 0));
     line.connect(1);
@@ -127,7 +160,8 @@ TEST(UplinkCore, ANewBrokerIsToldWhatIsNotWhatWas) {
     line.told.clear();
     line.core.on_disconnected();
     line.connect(2);
-    EXPECT_EQ(line.told, (Told{{Verb::Born, 0}, {Verb::Stopped, 0}, {Verb::Roster, 0}}));
+    EXPECT_EQ(line.told,
+              (Told{{Verb::Died, 0}, {Verb::Born, 0}, {Verb::Stopped, 0}, {Verb::Roster, 0}}));
 }
 
 TEST(UplinkCore, ALateDeathOfAnEarlierBirthKeepsTheLivingOne) {
@@ -136,7 +170,7 @@ TEST(UplinkCore, ALateDeathOfAnEarlierBirthKeepsTheLivingOne) {
     line.core.on_notice(notice(Verb::Born, 0, 2));
     line.core.on_notice(notice(Verb::Died, 0, 1));
     line.connect(1);
-    EXPECT_EQ(line.told, (Told{{Verb::Born, 0}, {Verb::Roster, 0}}));
+    EXPECT_EQ(line.told, (Told{{Verb::Died, 0}, {Verb::Born, 0}, {Verb::Roster, 0}}));
 }
 
 TEST(UplinkCore, WhatWasLostOnTheWayIsSentAgain) {
