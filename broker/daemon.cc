@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/daemon.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +13,10 @@
 #include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/listen.h"
+#include "core/supervisor/command_line.h"
 #include "core/supervisor/master.h"
+#include "core/supervisor/module_store.h"
+#include "core/supervisor/probe.h"
 #include "core/supervisor/signal_master.h"
 #include "core/supervisor/state_dir.h"
 #include "core/supervisor/worker_birth.h"
@@ -29,6 +30,7 @@ constexpr const char* kListenVariable =
     "FORKMILL_ROUTER_LISTEN";  // "fd=endpoint", joined with '\n'.
 constexpr const char* kIncarnationVariable = "FORKMILL_ROUTER_INCARNATION";
 constexpr const char* kHostKeyVariable = "FORKMILL_ROUTER_HOST_KEY";
+constexpr const char* kPoolsVariable = "FORKMILL_ROUTER_POOLS";  // Names by index, with '\n'.
 
 int complain(int code, const std::string& text) {
     std::fprintf(stderr, "forkmilld: %s\n", text.c_str());
@@ -40,59 +42,89 @@ std::filesystem::path own_program() {
     return std::filesystem::read_symlink("/proc/self/exe", ignored);
 }
 
-/// The effective config as the router will read it: the very bytes that were judged good, whatever
-/// happens to the file.
-base::Result<net::UniqueFd> config_copy(const std::string& dump) {
-    net::UniqueFd fd{::memfd_create("forkmill-config", MFD_CLOEXEC)};
-    if (!fd || ::write(fd.get(), dump.data(), dump.size()) != static_cast<ssize_t>(dump.size()))
-        return base::Failure{"cannot keep a copy of the config", errno};
-    return fd;
-}
-
-struct Served {
-    std::vector<net::Listener> listeners;
-    net::UniqueFd config;
-    std::string host_key;
+/// A listening socket, whose file goes with it.
+struct Socket {
+    explicit Socket(net::Listener&& bound) : listener(std::move(bound)) {}
+    ~Socket() { net::remove_socket_file(listener); }
+    Socket(const Socket&) = delete;
+    Socket& operator=(const Socket&) = delete;
+    net::Listener listener;
 };
 
-supervisor::CommandBuilder router_command(const Served& served, const supervisor::StateDir& state) {
-    return
-        [&served, &state](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
-            // A router never starts under an incarnation that another one ever had (semantics.md
-            // 1).
-            const auto incarnation = state.raise_incarnation();
-            if (!incarnation.ok()) return incarnation.failure();
-            supervisor::Command command;
-            command.argv = {own_program().string(), "--router"};
-            command.environment = supervisor::to_environment(child);
-            command.environment.push_back(std::string{kConfigVariable} + "=" +
-                                          std::to_string(served.config.get()));
-            command.environment.push_back(std::string{kIncarnationVariable} + "=" +
-                                          std::to_string(incarnation.value()));
-            command.environment.push_back(std::string{kHostKeyVariable} + "=" + served.host_key);
-            command.inherit.push_back(served.config.get());
-            std::string listen;
-            for (const net::Listener& listener : served.listeners) {
-                listen += std::to_string(listener.fd.get()) + "=" +
-                          net::to_string(listener.endpoint) + "\n";
-                command.inherit.push_back(listener.fd.get());
-            }
-            command.environment.push_back(std::string{kListenVariable} + "=" + listen);
-            return command;
-        };
+/// What one version of the config comes to; the commands that start children share it.
+struct Served {
+    BrokerConfig config;
+    std::vector<std::pair<std::string, std::shared_ptr<const Socket>>> sockets;  ///< As configured.
+    supervisor::OwnedFd dump;  ///< What the router reads: the very bytes that were judged good.
+    std::string host_key;
+    std::vector<std::string> pool_names;  ///< By the index that notices carry.
+};
+
+using ServedPtr = std::shared_ptr<const Served>;
+
+/// Binds what is not bound yet; the rest is taken over from `before` (null: none).
+base::Status open_sockets(Served& served, const Served* before) {
+    std::vector<std::string> endpoints = served.config.listen;
+    endpoints.push_back(served.config.worker_endpoint());
+    for (const std::string& text : endpoints) {
+        std::shared_ptr<const Socket> socket;
+        if (before != nullptr)
+            for (const auto& [name, open] : before->sockets)
+                if (name == text) socket = open;
+        if (!socket) {
+            auto listener = net::listen_socket(net::parse_endpoint(text).value());
+            if (!listener.ok()) return base::Failure{text + ": " + listener.failure().text};
+            socket = std::make_shared<const Socket>(std::move(listener).value());
+        }
+        served.sockets.emplace_back(text, std::move(socket));
+    }
+    return base::Done{};
 }
 
-supervisor::CommandBuilder worker_command(const BrokerConfig& config,
-                                          const PoolConfig& pool,
-                                          const std::string& host_key) {
-    return [&config, &pool, host_key](
-               const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
+supervisor::CommandBuilder router_command(const ServedPtr& served,
+                                          const supervisor::StateDir& state) {
+    return [served,
+            &state](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
+        // A router never starts under an incarnation that another one ever had (semantics.md 1).
+        const auto incarnation = state.raise_incarnation();
+        if (!incarnation.ok()) return incarnation.failure();
+        supervisor::Command command;
+        command.argv = {own_program().string(), "--router"};
+        command.environment = supervisor::to_environment(child);
+        const auto set = [&](const char* name, const std::string& value) {
+            command.environment.push_back(std::string{name} + "=" + value);
+        };
+        set(kConfigVariable, std::to_string(served->dump.get()));
+        set(kIncarnationVariable, std::to_string(incarnation.value()));
+        set(kHostKeyVariable, served->host_key);
+        command.inherit.push_back(served->dump.get());
+        std::string listen;
+        for (const auto& [name, socket] : served->sockets) {
+            const int fd = socket->listener.fd.get();
+            listen += std::to_string(fd) + "=" + net::to_string(socket->listener.endpoint) + "\n";
+            command.inherit.push_back(fd);
+        }
+        set(kListenVariable, listen);
+        std::string pools;
+        for (const std::string& name : served->pool_names) pools += name + "\n";
+        set(kPoolsVariable, pools);
+        return command;
+    };
+}
+
+std::string program_of(const PoolConfig& pool) {
+    return pool.executable.empty() ? (own_program().parent_path() / "forkmill-worker").string()
+                                   : pool.executable;
+}
+
+supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolConfig& pool) {
+    return [served, &pool](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
         supervisor::WorkerBirth birth;
         birth.channel_fd = child.channel_fd;
         birth.scoreboard_fd = child.scoreboard_fd;
         birth.scoreboard_slot = child.slot;
-        birth.host_key = host_key;
-        birth.endpoint = config.worker_endpoint();
+        birth.host_key = served->host_key;
+        birth.endpoint = served->config.worker_endpoint();
         birth.pool = pool.name;
         birth.pool_index = child.pool;
         birth.slot = child.slot;
@@ -103,11 +135,9 @@ supervisor::CommandBuilder worker_command(const BrokerConfig& config,
             std::chrono::duration_cast<std::chrono::milliseconds>(pool.drain_timeout).count());
         birth.queues = pool.queues;
         birth.modules = pool.modules;
-        birth.module_path = config.module_path;
+        birth.module_path = served->config.module_path;
         supervisor::Command command;
-        command.argv = {pool.executable.empty()
-                            ? (own_program().parent_path() / "forkmill-worker").string()
-                            : pool.executable};
+        command.argv = {program_of(pool)};
         command.argv.insert(command.argv.end(), pool.arguments.begin(), pool.arguments.end());
         for (const auto& [name, value] : pool.environment)
             command.environment.push_back(name + "=" + value);
@@ -117,25 +147,124 @@ supervisor::CommandBuilder worker_command(const BrokerConfig& config,
     };
 }
 
-supervisor::MasterSpec master_spec(const BrokerConfig& config,
-                                   const Served& served,
-                                   const supervisor::StateDir& state) {
+/// All that a worker is born with and a live one cannot change.
+std::string identity_of(const PoolConfig& pool) {
+    std::string identity = supervisor::identity_of_file(program_of(pool)) + "\n" +
+                           std::to_string(pool.threads) + " " +
+                           std::to_string(pool.max_tasks_per_child);
+    const auto add = [&](const std::string& text) { identity += "\n" + text; };
+    for (const std::string& argument : pool.arguments) add(argument);
+    for (const auto& [name, value] : pool.environment) add(name + "=" + value);
+    for (const std::string& queue : pool.queues) add(queue);
+    for (const std::string& module : pool.modules) add(supervisor::identity_of_file(module));
+    return identity;
+}
+
+/// What the router reads of the config: all but the pools' settings, which are the master's.
+std::string router_identity(const Served& served, const std::string& dump) {
+    std::string identity;
+    bool skipping = false;
+    for (std::size_t at = 0; at < dump.size();) {
+        const std::size_t end = std::min(dump.find('\n', at), dump.size() - 1) + 1;
+        const std::string line = dump.substr(at, end - at);
+        at = end;
+        if (line[0] != ' ') skipping = line.starts_with("pools:") || line.starts_with("shutdown_");
+        if (!skipping) identity += line;
+    }
+    for (const std::string& name : served.pool_names) identity += name + "\n";
+    return identity;
+}
+
+class Daemon {
+  public:
+    explicit Daemon(supervisor::StateDir state) : state_(std::move(state)) {}
+
+    std::string modules_directory() const { return state_.path() + "/modules"; }
+    base::Result<supervisor::MasterSpec> make_spec(BrokerConfig config,
+                                                   const supervisor::Judged& judged);
+
+  private:
+    base::Result<supervisor::MasterSpec> respec(const std::string& result);
+
+    supervisor::StateDir state_;
+    ServedPtr served_;
+};
+
+base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
+                                                       const supervisor::Judged& judged) {
+    auto served = std::make_shared<Served>();
+    served->config = std::move(config);
+    for (PoolConfig& pool : served->config.pools)
+        for (const auto& [name, modules] : judged.modules)
+            if (name == pool.name) pool.modules = modules;
+    if (base::Status open = open_sockets(*served, served_.get()); !open.ok()) return open.failure();
+    auto dump = supervisor::text_as_file(judged.dump);
+    if (!dump.ok()) return dump.failure();
+    served->dump = std::move(dump).value();
+    served->host_key =
+        served_ ? served_->host_key : base::host_name() + ":" + std::to_string(::getpid());
+    // An index, once given, stays: workers of a pool that is gone may still be told of.
+    if (served_) served->pool_names = served_->pool_names;
+    std::vector<std::string>& names = served->pool_names;
+    for (const PoolConfig& pool : served->config.pools)
+        if (std::find(names.begin(), names.end(), pool.name) == names.end())
+            names.push_back(pool.name);
+    served_ = served;
+
     supervisor::MasterSpec spec;
     spec.relay.name = "router";
-    spec.relay.command = router_command(served, state);
-    spec.shutdown_timeout = config.shutdown_timeout;
+    spec.relay.command = router_command(served_, state_);
+    spec.relay.identity = router_identity(*served_, judged.dump);
+    spec.shutdown_timeout = served->config.shutdown_timeout;
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
-    for (const PoolConfig& pool : config.pools) {
+    for (const PoolConfig& pool : served_->config.pools) {
         supervisor::PoolSpec slots;
         slots.name = pool.name;
         slots.workers = pool.workers;
-        slots.command = worker_command(config, pool, served.host_key);
+        slots.command = worker_command(served_, pool);
+        slots.identity = identity_of(pool);
         slots.timeouts.start = pool.start_timeout;
         slots.timeouts.drain = pool.drain_timeout;
         slots.timeouts.stop = pool.stop_timeout;
         spec.pools.push_back(std::move(slots));
     }
+    spec.reload.probe = [](int fd) -> base::Result<supervisor::Command> {
+        std::vector<std::string> argv = supervisor::own_command_line();
+        if (argv.empty()) return base::Failure{"cannot read /proc/self/cmdline"};
+        argv[0] = own_program().string();
+        return supervisor::probe_command(std::move(argv), fd);
+    };
+    spec.reload.respec = [this](const std::string& result) { return respec(result); };
     return spec;
+}
+
+base::Result<supervisor::MasterSpec> Daemon::respec(const std::string& result) {
+    const auto judged = supervisor::read_judged(result);
+    if (!judged.ok()) return judged.failure();
+    const auto file = supervisor::text_as_file(judged.value().dump);
+    if (!file.ok()) return file.failure();
+    LoadedConfig loaded =
+        load_broker_config({.file = "/proc/self/fd/" + std::to_string(file.value().get()),
+                            .fragments = {},
+                            .environment = {},
+                            .overrides = {}});
+    if (!loaded.faults.empty()) return base::Failure{loaded.faults.front()};
+    if (loaded.config.state_dir != state_.path())
+        return base::Failure{"state_dir cannot change in a reload; expected " + state_.path()};
+    return make_spec(std::move(loaded.config), judged.value());
+}
+
+/// `lenient`: a module that cannot be kept is left to the workers, who say what is wrong with it.
+base::Result<supervisor::Judged> judge(const LoadedConfig& loaded, bool lenient) {
+    supervisor::Judged judged{loaded.dump, {}};
+    for (const PoolConfig& pool : loaded.config.pools) {
+        if (pool.modules.empty()) continue;
+        auto kept = supervisor::keep_modules(
+            pool.modules, loaded.config.module_path, loaded.config.state_dir + "/modules");
+        if (!kept.ok() && !lenient) return kept.failure();
+        judged.modules.emplace_back(pool.name, kept.ok() ? std::move(kept).value() : pool.modules);
+    }
+    return judged;
 }
 
 std::string variable(const char* name) {
@@ -153,34 +282,26 @@ bool parse_number(const std::string& text, T& value) {
 
 int run_daemon(const LoadedConfig& loaded) {
     const BrokerConfig& config = loaded.config;
+    if (const auto probe = supervisor::take_probe_fd()) {
+        const auto judged = judge(loaded, false);
+        if (!judged.ok()) return complain(supervisor::kExitConfig, judged.failure().text);
+        return supervisor::answer_probe(*probe, judged.value());
+    }
     supervisor::hold_master_signals();
     auto state = supervisor::StateDir::open(config.state_dir);
     if (!state.ok())
         return complain(supervisor::exit_code_for(state.failure()), state.failure().text);
     static_cast<void>(
         base::log_start({.name = "forkmilld", .level = config.log_level, .file = config.log_file}));
-
-    Served served;
-    std::vector<std::string> endpoints = config.listen;
-    endpoints.push_back(config.worker_endpoint());
-    for (const std::string& text : endpoints) {
-        auto listener = net::listen_socket(net::parse_endpoint(text).value());
-        if (!listener.ok())
-            return complain(supervisor::kExitTempFail, text + ": " + listener.failure().text);
-        served.listeners.push_back(std::move(listener).value());
-    }
-    auto copy = config_copy(loaded.dump);
-    if (!copy.ok()) return complain(supervisor::kExitTempFail, copy.failure().text);
-    served.config = std::move(copy).value();
-    served.host_key = base::host_name() + ":" + std::to_string(::getpid());
-
-    int code = 0;
-    {
-        supervisor::Master master{master_spec(config, served, state.value())};
-        code = master.run();
-    }
-    for (const net::Listener& listener : served.listeners) net::remove_socket_file(listener);
-    return code;
+    const auto judged = judge(loaded, true);
+    std::vector<std::string> used;
+    for (const auto& [pool, modules] : judged.value().modules)
+        used.insert(used.end(), modules.begin(), modules.end());
+    Daemon daemon{std::move(state).value()};
+    supervisor::sweep_modules(daemon.modules_directory(), used);
+    auto spec = daemon.make_spec(config, judged.value());
+    if (!spec.ok()) return complain(supervisor::kExitTempFail, spec.failure().text);
+    return supervisor::Master{std::move(spec).value()}.run();
 }
 
 bool is_router_process() {
@@ -216,8 +337,14 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
             return base::Failure{"unusable listening socket '" + line + "'"};
         start.listeners.push_back({endpoint.value(), net::UniqueFd{fd}});
     }
+    const std::string pools = variable(kPoolsVariable);
+    for (std::size_t at = 0; at < pools.size();) {
+        const std::size_t end = pools.find('\n', at);
+        start.pool_names.push_back(pools.substr(at, end - at));
+        at = end + 1;
+    }
     for (const char* name :
-         {kConfigVariable, kListenVariable, kIncarnationVariable, kHostKeyVariable})
+         {kConfigVariable, kListenVariable, kIncarnationVariable, kHostKeyVariable, kPoolsVariable})
         ::unsetenv(name);
     return start;
 }

@@ -227,9 +227,9 @@ void Router::on_notice(const supervisor::Notice& notice) {
         default:
             break;
     }
-    const auto& pools = start_.config.pools;
+    const auto& pools = start_.pool_names;
     const std::string_view pool =
-        notice.pool < pools.size() ? std::string_view{pools[notice.pool].name} : std::string_view{};
+        notice.pool < pools.size() ? std::string_view{pools[notice.pool]} : std::string_view{};
     if (notice.verb == supervisor::Verb::Died) {
         base::log_line(LogLevel::Info,
                        "worker died",
@@ -274,9 +274,8 @@ void Router::send_kills() {
         notice.slot = order.slot;
         notice.pid = order.pid;
         notice.generation = order.birth;
-        const auto& pools = start_.config.pools;
-        const auto pool = std::find_if(
-            pools.begin(), pools.end(), [&](const PoolConfig& p) { return p.name == order.pool; });
+        const auto& pools = start_.pool_names;
+        const auto pool = std::find(pools.begin(), pools.end(), order.pool);
         if (pool == pools.end()) continue;
         notice.pool = static_cast<std::uint16_t>(pool - pools.begin());
         channel_.post(notice);

@@ -28,6 +28,7 @@ struct RouterStart {
     std::uint64_t incarnation = 1;
     std::string host_key;
     std::vector<RouterListener> listeners;
+    std::vector<std::string> pool_names;  ///< By the index that notices carry.
     supervisor::ChildEnv child;
 };
 

@@ -5,7 +5,7 @@
 
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -13,7 +13,10 @@
 #include "core/base/identity.h"
 #include "core/base/ids.h"
 #include "core/base/log.h"
+#include "core/supervisor/command_line.h"
 #include "core/supervisor/master.h"
+#include "core/supervisor/module_store.h"
+#include "core/supervisor/probe.h"
 #include "core/supervisor/signal_master.h"
 #include "core/supervisor/state_dir.h"
 #include "core/supervisor/worker_birth.h"
@@ -82,51 +85,107 @@ supervisor::Command command_of(const std::vector<std::string>& argv,
     return command;
 }
 
-supervisor::MasterSpec master_spec(const WorkerConfig& config,
-                                   const std::string& host_key,
-                                   const std::vector<std::string>& self) {
+/// All that a worker is born with and a live one cannot change.
+std::string identity_of(const WorkerConfig& config, const std::string& program) {
+    std::string identity =
+        supervisor::identity_of_file(program) + "\n" + config.broker + "\n" + config.pool + "\n" +
+        config.keys.server_key + "\n" + config.keys.key_file + "\n" + config.host + "\n" +
+        std::to_string(config.threads) + " " + std::to_string(config.max_tasks_per_child);
+    const auto add = [&](const std::string& text) { identity += "\n" + text; };
+    for (const std::string& argument : config.arguments) add(argument);
+    for (const auto& [name, value] : config.environment) add(name + "=" + value);
+    for (const std::string& queue : config.queues) add(queue);
+    for (const std::string& module : config.modules) add(supervisor::identity_of_file(module));
+    return identity;
+}
+
+/// What one run of the host keeps while its configs come and go.
+struct Host {
+    std::string host_key;
+    std::vector<std::string> self;  ///< This program's command line.
+    std::string state_dir;
+};
+
+supervisor::MasterSpec master_spec(WorkerConfig loaded,
+                                   const supervisor::Judged& judged,
+                                   const Host& host) {
+    if (!judged.modules.empty()) loaded.modules = judged.modules.front().second;
+    const auto config = std::make_shared<const WorkerConfig>(std::move(loaded));
     supervisor::MasterSpec spec;
-    spec.shutdown_timeout = config.shutdown_timeout;
+    spec.shutdown_timeout = config->shutdown_timeout;
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
     spec.relay.name = "uplink";
     spec.relay.command =
-        [&config, host_key, self](
-            const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
-        supervisor::WorkerBirth birth = birth_of(config, host_key, child);
+        [config, &host](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
+        supervisor::WorkerBirth birth = birth_of(*config, host.host_key, child);
         birth.role = "uplink";
-        return command_of(self, config, birth);
+        return command_of(host.self, *config, birth);
     };
+    spec.relay.identity = config->broker + "\n" + config->pool + "\n" + config->host + "\n" +
+                          config->keys.server_key + "\n" + config->keys.key_file;
     supervisor::PoolSpec pool;
-    pool.name = config.pool;
-    pool.workers = config.workers;
-    pool.timeouts.start = config.start_timeout;
-    pool.timeouts.drain = config.drain_timeout;
-    pool.timeouts.stop = config.stop_timeout;
-    std::vector<std::string> program = self;
-    if (!config.executable.empty()) {
-        program = {config.executable};
-        program.insert(program.end(), config.arguments.begin(), config.arguments.end());
+    pool.name = config->pool;
+    pool.workers = config->workers;
+    pool.timeouts.start = config->start_timeout;
+    pool.timeouts.drain = config->drain_timeout;
+    pool.timeouts.stop = config->stop_timeout;
+    std::vector<std::string> program = host.self;
+    if (!config->executable.empty()) {
+        program = {config->executable};
+        program.insert(program.end(), config->arguments.begin(), config->arguments.end());
     }
-    pool.command = [&config, host_key, program](
+    pool.identity = identity_of(*config, program.front());
+    pool.command = [config, &host, program](
                        const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
-        return command_of(program, config, birth_of(config, host_key, child));
+        return command_of(program, *config, birth_of(*config, host.host_key, child));
     };
     spec.pools.push_back(std::move(pool));
+    spec.reload.probe = [&host](int fd) -> base::Result<supervisor::Command> {
+        return supervisor::probe_command(host.self, fd);
+    };
+    spec.reload.respec = [&host, name = config->pool](
+                             const std::string& result) -> base::Result<supervisor::MasterSpec> {
+        auto fresh = supervisor::read_judged(result);
+        if (!fresh) return fresh.failure();
+        const auto file = supervisor::text_as_file(fresh.value().dump);
+        if (!file) return file.failure();
+        LoadedWorkerConfig again =
+            load_worker_config({.file = "/proc/self/fd/" + std::to_string(file.value().get()),
+                                .fragments = {},
+                                .environment = {},
+                                .overrides = {}});
+        if (!again.faults.empty()) return base::Failure{again.faults.front()};
+        if (again.config.state_dir != host.state_dir)
+            return base::Failure{"state_dir cannot change in a reload"};
+        if (again.config.pool != name)
+            return base::Failure{"a host's pool cannot change its name in a reload; expected " +
+                                 name};
+        return master_spec(std::move(again.config), fresh.value(), host);
+    };
     return spec;
 }
 
-/// As this program was started, not as run() was called: a main() that took words off before it
-/// called run() takes them off again in the children.
-std::vector<std::string> own_command_line() {
-    std::ifstream file{"/proc/self/cmdline", std::ios::binary};
-    std::vector<std::string> words;
-    for (std::string word; std::getline(file, word, '\0');) words.push_back(word);
-    return words;
+/// Without a state directory there is nowhere to keep modules: workers load them where they are.
+base::Result<supervisor::Judged> judge(const LoadedWorkerConfig& loaded, bool lenient) {
+    supervisor::Judged judged{loaded.dump, {}};
+    const WorkerConfig& config = loaded.config;
+    if (config.modules.empty() || config.state_dir.empty()) return judged;
+    auto kept =
+        supervisor::keep_modules(config.modules, config.module_path, config.state_dir + "/modules");
+    if (!kept && !lenient) return kept.failure();
+    if (kept) judged.modules.emplace_back(config.pool, std::move(kept).value());
+    return judged;
 }
 
 }  // namespace
 
-int run_host(const WorkerConfig& config) {
+int run_host(const LoadedWorkerConfig& loaded) {
+    const WorkerConfig& config = loaded.config;
+    if (const auto probe = supervisor::take_probe_fd()) {
+        const auto judged = judge(loaded, false);
+        if (!judged) return complain(supervisor::kExitConfig, judged.failure().text);
+        return supervisor::answer_probe(*probe, judged.value());
+    }
     supervisor::hold_master_signals();
     std::optional<supervisor::StateDir> state;
     if (!config.state_dir.empty()) {
@@ -141,13 +200,20 @@ int run_host(const WorkerConfig& config) {
     const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error)
         return complain(supervisor::kExitSoftware, "cannot find this program: " + error.message());
-    std::vector<std::string> self = own_command_line();
-    if (self.empty()) return complain(supervisor::kExitSoftware, "cannot read /proc/self/cmdline");
-    self[0] = program.string();
+    Host host;
+    host.self = supervisor::own_command_line();
+    if (host.self.empty())
+        return complain(supervisor::kExitSoftware, "cannot read /proc/self/cmdline");
+    host.self[0] = program.string();
+    host.state_dir = config.state_dir;
     // A master that is started again is another one, even under the same pid.
-    const std::string host_key = base::host_name() + ":" + std::to_string(::getpid()) + ":" +
-                                 base::hex128(0, base::random_number()).substr(16);
-    supervisor::Master master{master_spec(config, host_key, self)};
+    host.host_key = base::host_name() + ":" + std::to_string(::getpid()) + ":" +
+                    base::hex128(0, base::random_number()).substr(16);
+    const auto judged = judge(loaded, true);
+    std::vector<std::string> used;
+    if (!judged.value().modules.empty()) used = judged.value().modules.front().second;
+    if (state) supervisor::sweep_modules(config.state_dir + "/modules", used);
+    supervisor::Master master{master_spec(config, judged.value(), host)};
     return master.run();
 }
 

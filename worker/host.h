@@ -12,7 +12,7 @@
 namespace forkmill::worker {
 
 /// Runs the master until it is told to stop; returns the process's exit code.
-int run_host(const WorkerConfig& config);
+int run_host(const LoadedWorkerConfig& loaded);
 
 /// `-s`: sends the master of `state_dir` a signal; returns the exit code.
 int signal_host(const WorkerConfig& config, const std::string& verb);

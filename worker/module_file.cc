@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/module_file.h"
 
-#include <dlfcn.h>
 #include <elf.h>
 #include <fcntl.h>
 #include <link.h>
@@ -10,11 +9,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <limits>
+#include <vector>
 
 #include "forkmill/module.h"
 
@@ -62,17 +59,6 @@ base::Failure refuse(const std::string& path, const std::string& why) {
     return base::Failure{"task module " + path + ": " + why};
 }
 
-bool everybody_writes(const std::string& path) {
-    struct stat info {};
-    return ::stat(path.c_str(), &info) == 0 && (info.st_mode & S_IWOTH) != 0;
-}
-
-base::Result<std::string> real_path(const std::string& path) {
-    char buffer[PATH_MAX];
-    if (::realpath(path.c_str(), buffer) == nullptr) return refuse(path, std::strerror(errno));
-    return std::string{buffer};
-}
-
 /// The Forkmill note among the notes in `data`; false when there is none.
 bool find_note(const std::vector<char>& data, std::uint32_t& type, std::string& text) {
     std::size_t at = 0;
@@ -109,40 +95,6 @@ base::Status judge_header(const std::string& path, const ElfW(Ehdr) & header) {
 
 }  // namespace
 
-base::Result<std::string> find_module_file(const std::string& name,
-                                           const std::vector<std::string>& directories) {
-    for (const auto& part : std::filesystem::path{name}) {
-        if (part == "..") return refuse(name, "a path with .. is not taken; write it out");
-    }
-    std::string found;
-    if (name.find('/') != std::string::npos) {
-        base::Result<std::string> real = real_path(name);
-        if (!real) return real;
-        found = std::move(real).value();
-    } else {
-        std::string searched;
-        const std::string file = name.ends_with(".so") ? name : name + ".so";
-        for (const std::string& directory : directories) {
-            searched += (searched.empty() ? "" : ", ") + directory;
-            const std::string candidate = directory + "/" + file;
-            if (::access(candidate.c_str(), F_OK) != 0) continue;
-            base::Result<std::string> real = real_path(candidate);
-            base::Result<std::string> root = real_path(directory);
-            if (!real || !root) return real;
-            if (!real.value().starts_with(root.value() + "/"))
-                return refuse(candidate, "is a link that leaves its directory");
-            found = std::move(real).value();
-            break;
-        }
-        if (found.empty())
-            return refuse(name, "is in none of " + (searched.empty() ? "(nothing)" : searched));
-    }
-    const std::string directory = std::filesystem::path{found}.parent_path();
-    if (everybody_writes(found) || everybody_writes(directory))
-        return refuse(found, "everybody may write it or its directory; expected mode o-w");
-    return found;
-}
-
 base::Status check_module_file(const std::string& path) {
     const File file{path};
     if (!file.is_open()) return refuse(path, std::strerror(errno));
@@ -168,20 +120,6 @@ base::Status check_module_file(const std::string& path) {
         return base::Done{};
     }
     return refuse(path, "has no FORKMILL_MODULE; expected one in its sources");
-}
-
-std::string builtin_module_directory() {
-    // libforkmill.so stands in <prefix>/lib…, whatever that directory is called; a program that has
-    // it inside stands in <prefix>/bin.
-    Dl_info self{};
-    std::error_code error;
-    if (::dladdr(reinterpret_cast<const void*>(&builtin_module_directory), &self) != 0) {
-        const std::filesystem::path library = std::filesystem::canonical(self.dli_fname, error);
-        const std::filesystem::path directory = library.parent_path() / "forkmill/modules";
-        if (!error && std::filesystem::is_directory(directory, error)) return directory;
-    }
-    const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
-    return program.parent_path().parent_path() / "lib/forkmill/modules";
 }
 
 }  // namespace forkmill::worker

@@ -13,6 +13,7 @@
 #include <exception>
 
 #include "core/base/log.h"
+#include "core/supervisor/module_store.h"
 #include "forkmill/module.h"
 #include "forkmill/tasks.h"
 #include "worker/module_file.h"
@@ -120,9 +121,9 @@ base::Status load_modules(const std::vector<std::string>& names,
                           std::vector<std::string> directories,
                           Registry& registry,
                           std::chrono::milliseconds limit) {
-    directories.push_back(builtin_module_directory());
+    directories.push_back(supervisor::builtin_module_directory());
     for (const std::string& name : names) {
-        base::Result<std::string> path = find_module_file(name, directories);
+        base::Result<std::string> path = supervisor::find_module_file(name, directories);
         if (!path) return path.failure();
         if (base::Status loaded = load_one(path.value(), registry, limit); !loaded) return loaded;
         base::log_line(base::LogLevel::Info, "module loaded", {{"path", path.value()}});

@@ -37,7 +37,7 @@ int Worker::run(int argc, char** argv) {
     const worker::CommandLine line = worker::read_command_line(argc, argv);
     switch (line.verb) {
         case worker::CommandVerb::Run:
-            return worker::run_host(line.loaded.config);
+            return worker::run_host(line.loaded);
         case worker::CommandVerb::Signal:
             return worker::signal_host(line.loaded.config, line.signal);
         default:

@@ -49,18 +49,12 @@ base::Status Master::Impl::prepare() {
     signals_.emplace(std::move(signals).value());
     oom_.emplace();
     become_subreaper();
-    std::uint64_t seed = spec_.seed;
-    if (seed == 0) seed = static_cast<std::uint64_t>(base::wall_now());
-    relay_policy_.emplace(spec_.relay.respawn, seed);
-    for (const PoolSpec& pool : spec_.pools) {
-        PoolRules rules;
-        rules.workers = pool.workers;
-        rules.timeouts = pool.timeouts;
-        rules.seed = ++seed;
-        base::Result<Scoreboard> board = Scoreboard::create(slots_for(pool.workers));
-        if (!board) return board.failure();
-        pools_.push_back({PoolSlots{rules}, std::move(board).value(), {}, {}});
-        pools_.back().children.resize(slots_for(pool.workers));
+    seed_ = spec_.seed != 0 ? spec_.seed : static_cast<std::uint64_t>(base::wall_now());
+    relay_policy_.emplace(spec_.relay.respawn, seed_);
+    for (const PoolSpec& pool : std::exchange(spec_.pools, {})) {
+        base::Result<Pool> made = make_pool(pool);
+        if (!made) return made.failure();
+        pools_.push_back(std::move(made).value());
     }
     return watcher_->watch(signals_->fd(), {.kind = Watched::Kind::Signals});
 }
@@ -69,12 +63,17 @@ base::Time Master::Impl::next_deadline(base::Time now) const {
     base::Time next = relay_slot_.deadline();
     if (phase_ == Phase::Boot) return next;
     for (const Pool& pool : pools_) next = std::min(next, pool.slots.next_deadline(now));
+    if (probe_) next = std::min(next, probe_->deadline);
     return next;
 }
 
 void Master::Impl::dispatch(const Watched& event, base::Time now) {
     if (event.kind == Watched::Kind::Signals) return take_signals(now);
     if (event.kind == Watched::Kind::Process) return reap(now);
+    if (event.pool == kProbePool) {
+        if (probe_ && !probe_->err.pump()) watcher_->forget(probe_->err.fd());
+        return;
+    }
     Child* child = find(event.pool, event.slot);
     if (child == nullptr || !event.same_generation(child->generation)) return;
     if (event.kind == Watched::Kind::Channel) return read_channel(*child, now);
@@ -93,8 +92,10 @@ void Master::Impl::advance(base::Time now) {
         act(pool, now);
         workers_left = workers_left || !pools_[pool].slots.empty();
     }
+    check_reload(now);
     if (phase_ == Phase::Stopping && !workers_left) {
         phase_ = Phase::StoppingRelay;
+        swapping_relay_ = false;
         relay_slot_.step(SlotEvent::Retire, now, spec_.relay.timeouts);
         act_on_relay(relay_slot_.step(SlotEvent::Stop, now, spec_.relay.timeouts));
     }

@@ -11,7 +11,10 @@
 // Life: the relay is started first; workers follow once it said Up. TERM, INT: workers drain for at
 // most shutdown_timeout, then the relay is told to stop; again: everything is killed at once. QUIT:
 // the same without a limit. The relay never hears Drain: it must serve until the last worker has
-// delivered, and then hears Stop.
+// delivered, and then hears Stop. HUP: a probe judges the new config; then sizes and timeouts hold
+// at once, changed pools roll (pool_slots.h), a changed relay is replaced while connections wait in
+// the listening sockets' backlog. What cannot start is taken back. One reload at a time; of those
+// asked for meanwhile, one follows.
 #pragma once
 
 #include <cstdint>
@@ -45,14 +48,27 @@ struct PoolSpec {
     std::string name;
     std::uint32_t workers = 1;
     CommandBuilder command;
+    std::string identity;  ///< What workers are born with; a reload that changes it replaces them.
     SlotTimeouts timeouts;
 };
 
 struct RelaySpec {
     std::string name = "router";
     CommandBuilder command;  ///< Raises the incarnation too, where there is one.
+    std::string identity;    ///< A reload that changes it replaces the relay.
     SlotTimeouts timeouts;
     RelayRule respawn;
+};
+
+struct MasterSpec;
+
+/// HUP: the new config is judged by a throw-away process, so that nothing it does can hurt.
+struct ReloadSpec {
+    /// Judges, writes what it found to `result_fd` (inherited) and exits 0. Empty: no reloads.
+    std::function<base::Result<Command>(int result_fd)> probe;
+    /// Makes of that what shall be; a failure leaves everything as it is.
+    std::function<base::Result<MasterSpec>(const std::string& result)> respec;
+    base::Duration timeout = std::chrono::seconds{60};  ///< Of the probe.
 };
 
 struct MasterSpec {
@@ -60,7 +76,8 @@ struct MasterSpec {
     std::vector<PoolSpec> pools;  ///< A pool's index here is `pool` in Notices.
     base::Duration shutdown_timeout = std::chrono::seconds{30};
     std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
-    std::uint64_t seed = 0;        ///< Of the jitter; 0: from the clock.
+    ReloadSpec reload;
+    std::uint64_t seed = 0;  ///< Of the jitter; 0: from the clock.
 };
 
 class Master {

@@ -69,12 +69,12 @@ void Master::Impl::launch_worker(std::uint16_t pool, std::uint32_t slot, base::T
     fresh.born = now;
     owner.board.reset(slot, 0, fresh.generation);
     const base::Status launched =
-        launch(owner.children[slot], std::move(fresh), spec_.pools[pool].command);
+        launch(owner.children[slot], std::move(fresh), pools_[pool].spec.command);
     if (!launched) {
         owner.last_words = launched.failure().text;
         base::log_line(LogLevel::Error,
                        "worker not started",
-                       {{"pool", spec_.pools[pool].name}, {"why", launched.failure().text}});
+                       {{"pool", pools_[pool].spec.name}, {"why", launched.failure().text}});
         owner.slots.on_launch_failed(slot, now, actions_);
         return;
     }
@@ -120,19 +120,19 @@ void Master::Impl::tell_roster() {
         }
     }
     tell_relay(end);
-    for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
-        if (!pools_[pool].slots.broken()) continue;
-        Notice broken;
-        broken.verb = Verb::Failed;
-        broken.pool = pool;
-        broken.set_text(pools_[pool].last_words);
-        tell_relay(broken);
-    }
+    for (std::uint16_t pool = 0; pool < pool_count(); ++pool)
+        if (pools_[pool].slots.broken()) tell_broken(pool);
 }
 
 void Master::Impl::reap(base::Time now) {
-    const auto is_ours = [&](pid_t pid) { return places_.contains(pid); };
+    const auto is_ours = [&](pid_t pid) {
+        return places_.contains(pid) || (probe_ && pid == probe_->process.pid);
+    };
     while (const std::optional<ChildEvent> event = next_child_event(is_ours)) {
+        if (probe_ && event->pid == probe_->process.pid) {
+            if (event->is_death()) on_probe_death(*event, now);
+            continue;
+        }
         const auto place = places_.find(event->pid);
         if (place == places_.end()) continue;  // An orphan we adopted.
         Child* child = find(place->second.first, place->second.second);
@@ -187,18 +187,20 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     if (never_came_up && ending.exit_code == kExitConfig && phase_ == Phase::Running) {
         base::log_line(LogLevel::Error,
                        "pool cannot start",
-                       {{"pool", spec_.pools[pool].name}, {"why", owner.last_words}});
+                       {{"pool", pools_[pool].spec.name}, {"why", owner.last_words}});
         stop(spec_.shutdown_timeout, kExitConfig, now);
     }
 }
 
 void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
     listen_to_the_last(*relay_, now);
-    const bool bad_config = !std::exchange(relay_up_, false) &&
-                            death.kind == ChildEvent::Kind::Exited && death.detail == kExitConfig;
+    const bool was_up = std::exchange(relay_up_, false);
+    const bool bad_config =
+        !was_up && death.kind == ChildEvent::Kind::Exited && death.detail == kExitConfig;
     const base::Duration uptime = now - relay_->born;
     relay_slot_.step(SlotEvent::Died, now, spec_.relay.timeouts);
-    const bool wanted = phase_ == Phase::StoppingRelay;
+    const bool swapped = std::exchange(swapping_relay_, false);
+    const bool wanted = phase_ == Phase::StoppingRelay || swapped;
     base::log_line(wanted ? LogLevel::Info : LogLevel::Error,
                    "relay died",
                    {{"relay", spec_.relay.name},
@@ -208,6 +210,8 @@ void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
     bury(relay_);
     relay_slot_.step(SlotEvent::Retire, now, spec_.relay.timeouts);
     if (phase_ == Phase::Stopping || phase_ == Phase::StoppingRelay) return;
+    if (swapped) return;  // The slot is empty: the next turn starts its successor.
+    if (!was_up && former_relay_) return take_back_relay();
     if (bad_config) return stop(spec_.shutdown_timeout, kExitConfig, now);
     const base::Duration delay = relay_policy_->on_death(uptime, now);
     if (relay_policy_->gives_up()) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Master::Impl: the members that master.cc (the life), master_children.cc (births and deaths) and
-// master_orders.cc (what it is told) share.
+// Master::Impl: the members that master.cc (the life), master_children.cc (births and deaths),
+// master_orders.cc (what it is told) and master_reload.cc (new configs) share.
 //
 // Invariants: as in master.h; (5) a Child's descriptors are watched exactly while it has them.
 // Threading: the process's only thread.
@@ -23,6 +23,8 @@
 #include "core/supervisor/watcher.h"
 
 namespace forkmill::supervisor {
+
+inline constexpr std::uint16_t kProbePool = kRelayPool - 1;  ///< In Watched: the probe.
 
 class Master::Impl {
   public:
@@ -53,10 +55,20 @@ class Master::Impl {
     };
 
     struct Pool {
+        PoolSpec spec;
+        std::optional<PoolSpec> former;  ///< While a reload may still be taken back.
         PoolSlots slots;
         Scoreboard board;
         std::deque<std::optional<Child>> children;  ///< By slot; a deque, so none ever moves.
         std::string last_words;                     ///< Of the last worker that did not come up.
+    };
+
+    /// The process that judges a new config.
+    struct Probe {
+        Spawned process;
+        StderrTail err;
+        OwnedFd result;
+        base::Time deadline{};
     };
 
     // master.cc: the life.
@@ -95,9 +107,23 @@ class Master::Impl {
     void on_relay_notice(const Notice& notice, base::Time now);
     void act(std::uint16_t pool, base::Time now);
     void act_on(std::uint16_t pool, const PoolAction& action, base::Time now);
+    void tell_of(std::uint16_t pool, const PoolAction& action);
+    void tell_broken(std::uint16_t pool);
     void act_on_relay(SlotAct act);
     void tell(Child& child, const Notice& notice);
     void tell_relay(const Notice& notice);
+
+    // master_reload.cc: new configs.
+    base::Result<Pool> make_pool(const PoolSpec& spec);
+    void reload(base::Time now);
+    base::Status start_probe(base::Time now);
+    void on_probe_death(const ChildEvent& death, base::Time now);
+    void apply(MasterSpec fresh, base::Time now);
+    base::Status apply_pool(const PoolSpec& spec, base::Time now);
+    void swap_relay(RelaySpec fresh, base::Time now);
+    void take_back_relay();
+    void fail_reload(std::string_view why);
+    void check_reload(base::Time now);
 
     Child* find(std::uint16_t pool, std::uint32_t slot);
     Watched name(const Child& child, Watched::Kind kind) const;
@@ -114,6 +140,13 @@ class Master::Impl {
     std::deque<Pool> pools_;
     std::unordered_map<pid_t, std::pair<std::uint16_t, std::uint32_t>> places_;  ///< By pid.
     Slot relay_slot_;
+    std::optional<RelaySpec> former_relay_;  ///< While its successor has not been up yet.
+    bool swapping_relay_ = false;            ///< The present one was told to make room.
+    std::optional<Probe> probe_;
+    bool reloading_ = false;       ///< From the order until the last pool has rolled.
+    bool reload_failed_ = false;   ///< A part of it was taken back.
+    bool reload_pending_ = false;  ///< Asked for again meanwhile.
+    std::uint64_t seed_ = 0;
     std::optional<RelayPolicy> relay_policy_;
     std::uint32_t relay_generation_ = 0;
     bool relay_up_ = false;  ///< This one said Up.

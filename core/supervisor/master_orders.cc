@@ -54,6 +54,7 @@ void Master::Impl::obey(Order order, base::Time now) {
         case Order::RemoveWorker:
             return resize(false, now);
         case Order::Reload:
+            return reload(now);
         case Order::Upgrade:
         case Order::DrainWorkers:
             base::log_line(LogLevel::Warning,
@@ -89,7 +90,7 @@ void Master::Impl::resize(bool more, base::Time now) {
     const bool done = slots.resize(wanted, now, actions_);
     base::log_line(done ? LogLevel::Info : LogLevel::Warning,
                    done ? "pool resized" : "pool is at its bound",
-                   {{"pool", spec_.pools[0].name}, {"workers", slots.workers()}});
+                   {{"pool", pools_[0].spec.name}, {"workers", slots.workers()}});
     act(0, now);
 }
 
@@ -160,6 +161,7 @@ void Master::Impl::on_relay_notice(const Notice& notice, base::Time now) {
     if (notice.verb == Verb::Up) {
         relay_slot_.step(SlotEvent::Up, now, spec_.relay.timeouts);
         relay_up_ = true;
+        former_relay_.reset();
         if (phase_ == Phase::Boot) phase_ = Phase::Running;
         return;
     }
@@ -188,7 +190,6 @@ void Master::Impl::act(std::uint16_t pool, base::Time now) {
 
 void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Time now) {
     using Kind = PoolAction::Kind;
-    const std::string& pool_name = spec_.pools[pool].name;
     Notice notice;
     notice.pool = pool;
     Child* child = find(pool, action.slot);
@@ -212,6 +213,16 @@ void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Ti
         case Kind::Kill:
             if (child != nullptr) signal(*child, SIGKILL);
             return;
+        default:
+            return tell_of(pool, action);
+    }
+}
+
+/// What is only to be told, or to be kept in mind.
+void Master::Impl::tell_of(std::uint16_t pool, const PoolAction& action) {
+    using Kind = PoolAction::Kind;
+    const std::string pool_name = pools_[pool].spec.name;
+    switch (action.kind) {
         case Kind::Alarm:
             base::log_line(LogLevel::Error,
                            "worker survives SIGKILL",
@@ -238,16 +249,36 @@ void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Ti
                            {{"pool", pool_name}});
             return;
         case Kind::Broken:
-            notice.verb = Verb::Failed;
-            notice.set_text(pools_[pool].last_words);
-            base::log_line(
-                LogLevel::Error, "pool broken", {{"pool", pool_name}, {"why", notice.text_view()}});
-            tell_relay(notice);
-            return;
+            base::log_line(LogLevel::Error,
+                           "pool broken",
+                           {{"pool", pool_name}, {"why", pools_[pool].last_words}});
+            return tell_broken(pool);
         case Kind::Mended:
             base::log_line(LogLevel::Info, "pool works again", {{"pool", pool_name}});
             return;
+        case Kind::Rolled:
+            pools_[pool].former.reset();
+            base::log_line(LogLevel::Info,
+                           "pool runs its new version",
+                           {{"pool", pool_name}, {"version", pools_[pool].slots.version()}});
+            return;
+        case Kind::RolledBack:
+            if (pools_[pool].former) pools_[pool].spec = std::move(*pools_[pool].former);
+            pools_[pool].former.reset();
+            return fail_reload(pool_name + " keeps its workers, the new ones do not start: " +
+                               pools_[pool].last_words);
+        default:
+            return;
     }
+}
+
+/// The relay hears of it too: tasks that only this pool could run end.
+void Master::Impl::tell_broken(std::uint16_t pool) {
+    Notice notice;
+    notice.verb = Verb::Failed;
+    notice.pool = pool;
+    notice.set_text(pools_[pool].last_words);
+    tell_relay(notice);
 }
 
 void Master::Impl::act_on_relay(SlotAct act) {
@@ -298,7 +329,7 @@ Watched Master::Impl::name(const Child& child, Watched::Kind kind) const {
 
 std::string Master::Impl::title(const Child& child) const {
     if (child.pool == kRelayPool) return spec_.relay.name;
-    return spec_.pools[child.pool].name + "/" + std::to_string(child.slot);
+    return pools_[child.pool].spec.name + "/" + std::to_string(child.slot);
 }
 
 Notice Master::Impl::notice_of(Verb verb, const Child& child) const {

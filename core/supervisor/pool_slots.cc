@@ -62,6 +62,8 @@ void PoolSlots::on_tick(base::Time now, Actions& out) {
         if (slots_[slot].life.is_due(now)) step(slot, SlotEvent::Deadline, now, out);
     shrink(now, out);
     fill(now, out);
+    relieve(now, out);
+    check_rolled(out);
 }
 
 void PoolSlots::on_launched(std::uint32_t slot, std::int32_t pid) {
@@ -80,6 +82,10 @@ void PoolSlots::on_up(std::uint32_t slot, base::Time now, Actions& out) {
     entry.was_ready = true;
     ever_ready_ = true;
     failed_births_ = 0;
+    if (!is_old(entry)) {
+        proven_ = true;
+        failed_rolls_ = 0;
+    }
     policy_.on_ready(slot, now);
     if (std::exchange(broken_, false)) out.push_back({Kind::Mended});
     const bool was_open = policy_.breaker() != RespawnPolicy::Breaker::Closed;
@@ -87,6 +93,7 @@ void PoolSlots::on_up(std::uint32_t slot, base::Time now, Actions& out) {
     if (was_open && policy_.breaker() == RespawnPolicy::Breaker::Closed)
         out.push_back({Kind::BreakerClosed});
     relieve(now, out);
+    if (rolling_) on_tick(now, out);
 }
 
 void PoolSlots::on_ageing(std::uint32_t slot, base::Time now, Actions& out) {
@@ -102,14 +109,87 @@ void PoolSlots::on_emptied(std::uint32_t slot, base::Time now, Actions& out) {
     fill(now, out);
 }
 
-/// A replacement is ready: the first of those who wait for one may go.
+/// Replacements are ready: as many of those who wait for one may go.
 void PoolSlots::relieve(base::Time now, Actions& out) {
-    if (closed_ || count(SlotState::Ready) <= workers_) return;
-    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+    if (closed_) return;
+    std::uint32_t ready = count(SlotState::Ready);
+    for (std::uint32_t slot = 0; slot < slots_.size() && ready > workers_; ++slot) {
         Entry& entry = slots_[slot];
         if (!entry.leaving || entry.life.state() != SlotState::Ready) continue;
-        entry.doom = Cause::Recycle;
-        return step(slot, SlotEvent::Drain, now, out);
+        entry.doom = is_old(entry) ? Cause::Drain : Cause::Recycle;
+        step(slot, SlotEvent::Drain, now, out);
+        --ready;
+    }
+}
+
+bool PoolSlots::reload(const PoolRules& rules, bool changed, base::Time now, Actions& out) {
+    FORKMILL_CHECK(!rolling_ && !closed_);
+    if (rules.workers + std::max(1U, rules.workers / 10) > slots_.size()) return false;
+    timeouts_ = rules.timeouts;
+    workers_ = rules.workers;
+    if (changed) {
+        ++version_;
+        failed_rolls_ = failed_births_ = 0;
+        rolling_ = old_serve();
+        proven_ = !rolling_;  // Nobody serves whom a failure could hurt, and nobody to go back to.
+        if (!rolling_) out.push_back({Kind::Rolled});
+        policy_.forgive();
+        for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+            Entry& entry = slots_[slot];
+            step(slot, SlotEvent::Retire, now, out);
+            if (!entry.life.has_process()) continue;
+            // What drains since two versions has had its time.
+            if (entry.version + 2 < version_) step(slot, SlotEvent::Stop, now, out);
+            if (entry.life.state() == SlotState::Starting) drain(slot, now, out);
+            entry.leaving = true;
+        }
+    }
+    on_tick(now, out);
+    return true;
+}
+
+/// It takes tasks, or will when it goes on.
+bool PoolSlots::serves(const Entry& entry) const {
+    return entry.life.state() == SlotState::Ready || entry.life.state() == SlotState::Suspended;
+}
+
+bool PoolSlots::old_serve() const {
+    return std::any_of(slots_.begin(), slots_.end(), [&](const Entry& entry) {
+        return is_old(entry) && serves(entry);
+    });
+}
+
+void PoolSlots::check_rolled(Actions& out) {
+    if (!rolling_ || !proven_ || old_serve()) return;
+    rolling_ = false;
+    out.push_back({Kind::Rolled});
+}
+
+void PoolSlots::note_failed_birth(std::uint32_t slot,
+                                  const Ending& ending,
+                                  base::Time now,
+                                  Actions& out) {
+    if (!rolling_ || is_old(slots_[slot])) return;
+    const bool fatal = ending.exit_code == kExitConfig || ending.exit_code == kExitNoPermission;
+    if (++failed_rolls_ >= kRollFailures || fatal) roll_back(now, out);
+}
+
+/// The former version is the current one again, and those of the new one go.
+void PoolSlots::roll_back(base::Time now, Actions& out) {
+    const std::uint32_t failed = version_++;
+    rolling_ = false;
+    proven_ = true;
+    policy_.forgive();
+    out.push_back({Kind::RolledBack});
+    for (std::uint32_t slot = 0; slot < slots_.size(); ++slot) {
+        Entry& entry = slots_[slot];
+        if (entry.version == failed) {
+            step(slot, SlotEvent::Retire, now, out);
+            if (entry.life.has_process()) drain(slot, now, out);
+        } else if (serves(entry)) {
+            entry.version = version_;
+            entry.leaving = false;
+        }
     }
 }
 
@@ -136,8 +216,11 @@ void PoolSlots::on_died(std::uint32_t slot, Ending ending, base::Time now, Actio
     ending.wanted = entry.doom != Cause::Unknown && entry.doom != Cause::StartTimeout;
     ending.was_ready = entry.was_ready;
     ending.uptime = now - entry.born;
-    if (!entry.was_ready && !ending.wanted) ++failed_births_;
+    ending.current = !is_old(entry);
+    const bool failed_birth = !entry.was_ready && !ending.wanted;
+    if (failed_birth) ++failed_births_;
     settle(slot, ending, now, out);
+    if (failed_birth) note_failed_birth(slot, ending, now, out);
     check_broken(out);
 }
 
@@ -225,6 +308,8 @@ void PoolSlots::fill(base::Time now, Actions& out) {
     for (std::uint32_t slot = 0; slot < slots_.size() && held < workers_; ++slot) {
         if (slots_[slot].life.state() != SlotState::Empty) continue;
         if (living >= processes_max()) return;
+        // The first of a new version shows whether it can start, while the others go on serving.
+        if (!proven_ && starting > 0 && old_serve()) return;
         if (!policy_.may_launch(starting, workers_, now)) return;
         policy_.on_launch();
         Entry& entry = slots_[slot];
@@ -233,6 +318,7 @@ void PoolSlots::fill(base::Time now, Actions& out) {
         entry.born = now;
         entry.was_ready = false;
         entry.emptied = false;
+        entry.version = version_;
         out.push_back({Kind::Launch, slot, entry.generation});
         ++held;
         ++living;
@@ -271,7 +357,9 @@ std::uint32_t PoolSlots::places_held() const {
 
 std::uint32_t PoolSlots::processes() const {
     return static_cast<std::uint32_t>(
-        std::count_if(slots_.begin(), slots_.end(), [](const Entry& e) {
+        std::count_if(slots_.begin(), slots_.end(), [&](const Entry& e) {
+            // Those of a former version that are on their way out hold up nobody, as with nginx.
+            if (is_old(e) && !serves(e)) return false;
             return e.life.has_process() && !e.emptied && e.life.state() != SlotState::Unkillable;
         }));
 }

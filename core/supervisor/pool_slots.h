@@ -29,9 +29,9 @@ struct PoolRules {
     std::uint64_t seed = 1;
 };
 
-/// Room for `workers`, those that are being replaced, and some growth (TTIN).
+/// Room for `workers`, those that are being replaced, and growth by TTIN and reloads.
 constexpr std::uint32_t slots_for(std::uint32_t workers) {
-    return workers * 2 + 16;
+    return workers * 2 + 128;
 }
 
 struct PoolAction {
@@ -48,6 +48,8 @@ struct PoolAction {
         BreakerClosed,
         Broken,  ///< To tell: no worker of this pool can start (P25).
         Mended,
+        Rolled,      ///< To tell: the last worker of the former version is on its way out.
+        RolledBack,  ///< To tell: the new version cannot start; from now on launch the former one.
     };
     Kind kind{};
     std::uint32_t slot = 0;
@@ -58,6 +60,7 @@ struct PoolAction {
 class PoolSlots {
   public:
     using Actions = std::vector<PoolAction>;
+    static constexpr std::uint32_t kRollFailures = 3;
 
     explicit PoolSlots(const PoolRules& rules);
 
@@ -81,6 +84,16 @@ class PoolSlots {
     void kill(std::uint32_t slot, Cause cause, base::Time now, Actions& out);
     void drain(std::uint32_t slot, base::Time now, Actions& out);
 
+    /// A reload. Sizes and timeouts hold at once. `changed`: all workers are replaced by those of a
+    /// new version, one (or a tenth of the pool) at a time, each READY before an old one drains.
+    /// While old ones still serve, kRollFailures births of the new version that fail in a row, or
+    /// one that says its config is wrong, bring the former version back. False: no room for so many
+    /// workers; nothing was changed. REQUIRES: !rolling().
+    bool reload(const PoolRules& rules, bool changed, base::Time now, Actions& out);
+    bool rolling() const { return rolling_; }
+    std::uint32_t version() const { return version_; }
+    bool closed() const { return closed_; }
+
     /// TTIN and TTOU; false at the bounds (1 and what the slots have room for).
     bool resize(std::uint32_t workers, base::Time now, Actions& out);
     /// Drains all for at most `limit`, then TERM, then KILL. May be repeated with another limit.
@@ -92,6 +105,7 @@ class PoolSlots {
     std::uint32_t count(SlotState state) const;
     SlotState state(std::uint32_t slot) const { return slots_[slot].life.state(); }
     std::uint32_t generation(std::uint32_t slot) const { return slots_[slot].generation; }
+    std::uint32_t version(std::uint32_t slot) const { return slots_[slot].version; }
     std::int32_t pid(std::uint32_t slot) const { return slots_[slot].pid; }
     bool was_ready(std::uint32_t slot) const { return slots_[slot].was_ready; }
     /// Why it is about to end, when that was somebody's will; else Unknown.
@@ -111,6 +125,7 @@ class PoolSlots {
         bool was_ready = false;
         bool leaving = false;  ///< Holds no place any more.
         bool emptied = false;  ///< And runs nothing.
+        std::uint32_t version = 1;
         Cause doom = Cause::Unknown;
     };
 
@@ -124,6 +139,12 @@ class PoolSlots {
     void fill(base::Time now, Actions& out);
     void shrink(base::Time now, Actions& out);
     void relieve(base::Time now, Actions& out);
+    bool is_old(const Entry& entry) const { return entry.version < version_; }
+    bool serves(const Entry& entry) const;
+    bool old_serve() const;
+    void check_rolled(Actions& out);
+    void note_failed_birth(std::uint32_t slot, const Ending& ending, base::Time now, Actions& out);
+    void roll_back(base::Time now, Actions& out);
     bool holds_place(const Entry& entry) const;
     std::uint32_t places_held() const;
     std::uint32_t processes() const;
@@ -135,6 +156,10 @@ class PoolSlots {
     RespawnPolicy policy_;
     std::vector<Entry> slots_;
     std::uint32_t failed_births_ = 0;
+    std::uint32_t version_ = 1;
+    std::uint32_t failed_rolls_ = 0;  ///< Births of this version that failed in a row.
+    bool rolling_ = false;
+    bool proven_ = true;  ///< A worker of this version was ready.
     bool ever_ready_ = false;
     bool broken_ = false;
     bool closed_ = false;

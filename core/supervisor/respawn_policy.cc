@@ -88,6 +88,14 @@ void RespawnPolicy::on_full() {
     probe_.reset();
 }
 
+void RespawnPolicy::forgive() {
+    for (base::Backoff& slot : slots_) slot.reset();
+    breaker_ = Breaker::Closed;
+    early_.clear();
+    probe_.reset();
+    proof_is_life_ = false;
+}
+
 void RespawnPolicy::refill_bucket(std::uint32_t workers, base::Time now) {
     const double burst = std::max(rule_.births_per_second, workers);
     const std::chrono::duration<double> passed = now - bucket_at_;

@@ -65,6 +65,8 @@ class RespawnPolicy {
     void on_ready(std::uint32_t slot, base::Time now);
     /// Every worker that is wanted is ready: the trouble is over.
     void on_full();
+    /// A new config: what went before says nothing about it.
+    void forgive();
 
     /// May one more be started, while `starting` are not ready yet? Call on_launch() for each.
     bool may_launch(std::uint32_t starting, std::uint32_t workers, base::Time now);

@@ -133,17 +133,24 @@ Daemon& Site::start(const std::string& name,
     return *daemons_.back();
 }
 
-Daemon& Site::start_broker(const BrokerWanted& wanted) {
+fs::path Site::write_broker_config(const BrokerWanted& wanted) {
     const fs::path state = directory_ / "state";
     std::string yaml = "state_dir: " + state.string() + "\nlisten: [" +
                        (wanted.listen.empty() ? ipc() : wanted.listen) + "]\n" + wanted.yaml;
     if (wanted.workers > 0) {
         yaml += "pools:\n  default:\n    workers: " + std::to_string(wanted.workers) +
-                "\n    threads: " + std::to_string(wanted.threads) + "\n    executable: " +
-                (wanted.executable.empty() ? own_program() : wanted.executable) + "\n";
+                "\n    threads: " + std::to_string(wanted.threads) + "\n";
+        if (wanted.executable != "stock")
+            yaml += "    executable: " +
+                    (wanted.executable.empty() ? own_program() : wanted.executable) + "\n";
         yaml += wanted.pool;
     }
-    const fs::path file = directory_.write("broker.yaml", yaml);
+    return directory_.write("broker.yaml", yaml);
+}
+
+Daemon& Site::start_broker(const BrokerWanted& wanted) {
+    const fs::path state = directory_ / "state";
+    const fs::path file = write_broker_config(wanted);
     Daemon& daemon = start("broker", {built_program("forkmilld").string(), "-c", file.string()});
     EXPECT_TRUE(wait_until([&] { return is_up(daemon, state); }, kLimit)) << read_text(daemon.log);
     return daemon;

@@ -57,7 +57,7 @@ struct BrokerWanted {
     std::string listen = {};  ///< "a, b"; empty: ipc() of the site.
     int workers = 2;          ///< 0: no pool; workers come from elsewhere.
     int threads = 1;
-    std::string executable = {};  ///< Empty: this test program.
+    std::string executable = {};  ///< Empty: this test program; stock: forkmill-worker.
     std::string pool = {};        ///< Further keys of the pool, "key: value\n" each.
     std::string yaml = {};        ///< Further keys of the file.
 };
@@ -69,6 +69,8 @@ class Site : public testing::Test {
     std::string ipc() const { return "ipc://" + (directory_ / "broker.sock").string(); }
     /// Starts forkmilld and waits until its master listens to signals.
     Daemon& start_broker(const BrokerWanted& wanted = {});
+    /// The config that start_broker() starts with, for a broker that runs already.
+    std::filesystem::path write_broker_config(const BrokerWanted& wanted);
     /// Starts a worker host of this program's tasks.
     Daemon& start_host(const std::string& broker,
                        int workers,

@@ -209,6 +209,7 @@ SUPERVISION(28, OrphansOfTasksAreReaped) {
 SUPERVISION(29, RecyclingLosesNothingAndKeepsThePoolUp) {
     const int count = test::full_or_twentieth(10'000);
     Daemon& broker = start_pool({.workers = 4, .pool = "    max_tasks_per_child: 10\n"});
+    ASSERT_TRUE(wait_until([&] { return replaced({}, 4); }, kLimit));
     const std::vector<pid_t> before = workers();
     std::vector<std::tuple<std::string, int>> calls;
     for (int i = 0; i < count; ++i) calls.emplace_back(notes(), 50);

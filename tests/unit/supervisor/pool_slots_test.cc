@@ -212,6 +212,112 @@ TEST(PoolSlots, RecycledWorkersNeverCountAsCrashes) {
     EXPECT_EQ(pool.count(Kind::Waiting), 0);
 }
 
+/// Counts of workers that take tasks: of former versions, and of the current one.
+std::pair<int, int> serving(const FakePool& pool) {
+    int old = 0;
+    int current = 0;
+    for (std::uint32_t slot = 0; slot < pool.slots.capacity(); ++slot) {
+        if (pool.slots.state(slot) != S::Ready) continue;
+        (pool.slots.version(slot) < pool.slots.version() ? old : current) += 1;
+    }
+    return {old, current};
+}
+
+PoolRules changed_rules(std::uint32_t workers) {
+    return FakePool::rules(workers);
+}
+
+TEST(PoolSlotsReload, EveryWorkerIsReplacedOneByOneAndThePoolStaysWhole) {
+    FakePool pool = ready_pool(4);
+    int least = 4;
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(50ms, [&pool, slot] { pool.up(slot); });
+    };
+    ASSERT_TRUE(pool.slots.reload(changed_rules(4), true, pool.now, pool.actions));
+    pool.act();
+    EXPECT_EQ(pool.births, 5) << "the first shows whether the new version can start";
+    for (int i = 0; i < 40; ++i) {
+        pool.run(10ms);
+        const auto [old, current] = serving(pool);
+        least = std::min(least, old + current);
+        for (std::uint32_t slot = 0; slot < pool.slots.capacity(); ++slot)
+            if (pool.slots.state(slot) == S::Draining) pool.die(slot, {.exit_code = 0});
+    }
+    EXPECT_EQ(least, 4);
+    EXPECT_EQ(serving(pool), (std::pair{0, 4}));
+    EXPECT_FALSE(pool.slots.rolling());
+    EXPECT_EQ(pool.count(Kind::Rolled), 1);
+    EXPECT_EQ(pool.births, 8);
+}
+
+TEST(PoolSlotsReload, AVersionThatCannotStartIsTakenBackAfterThreeBirths) {
+    FakePool pool = ready_pool(4);
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(10ms, [&pool, slot] { pool.die(slot, {.exit_code = 1}); });
+    };
+    ASSERT_TRUE(pool.slots.reload(changed_rules(4), true, pool.now, pool.actions));
+    pool.run(60s);
+    EXPECT_EQ(pool.count(Kind::RolledBack), 1);
+    EXPECT_EQ(pool.births, 4 + 3);
+    EXPECT_EQ(serving(pool), (std::pair{0, 4}));
+    EXPECT_EQ(pool.slots.version(), 3U);
+    EXPECT_FALSE(pool.slots.rolling());
+}
+
+TEST(PoolSlotsReload, AVersionThatSaysItsConfigIsWrongIsTakenBackAtOnce) {
+    FakePool pool = ready_pool(2);
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(10ms, [&pool, slot] { pool.die(slot, {.exit_code = kExitConfig}); });
+    };
+    ASSERT_TRUE(pool.slots.reload(changed_rules(2), true, pool.now, pool.actions));
+    pool.run(1s);
+    EXPECT_EQ(pool.count(Kind::RolledBack), 1);
+    EXPECT_EQ(pool.births, 2 + 1);
+    EXPECT_EQ(pool.slots.count(S::Failed), 0U);
+}
+
+TEST(PoolSlotsReload, APoolThatCouldNotStartIsWholeWithinTwoSecondsOfItsCure) {
+    FakePool pool{4};
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(1ms, [&pool, slot] { pool.die(slot, {.exit_code = 1}); });
+    };
+    pool.run(300s);
+    pool.on_launch = [&](std::uint32_t slot) {
+        pool.later(50ms, [&pool, slot] { pool.up(slot); });
+    };
+    ASSERT_TRUE(pool.slots.reload(changed_rules(4), true, pool.now, pool.actions));
+    EXPECT_FALSE(pool.slots.rolling());
+    pool.run(2s);
+    EXPECT_EQ(serving(pool), (std::pair{0, 4}));
+}
+
+TEST(PoolSlotsReload, SizesHoldAtOnceAndUnchangedWorkersStay) {
+    FakePool pool = ready_pool(4);
+    pool.on_launch = [&pool](std::uint32_t slot) { pool.up(slot); };
+    ASSERT_TRUE(pool.slots.reload(changed_rules(6), false, pool.now, pool.actions));
+    pool.run(0s);
+    EXPECT_EQ(pool.births, 6);
+    EXPECT_EQ(pool.slots.version(), 1U);
+    ASSERT_TRUE(pool.slots.reload(changed_rules(2), false, pool.now, pool.actions));
+    pool.run(0s);
+    EXPECT_EQ(pool.slots.count(S::Draining), 4U);
+    EXPECT_FALSE(pool.slots.reload(changed_rules(1000), false, pool.now, pool.actions));
+    EXPECT_EQ(pool.slots.workers(), 2U);
+}
+
+TEST(PoolSlotsReload, WorkersThatDrainLongHoldUpNobodyAndTheOldestAreEnded) {
+    FakePool pool = ready_pool(2);
+    pool.on_launch = [&pool](std::uint32_t slot) { pool.up(slot); };
+    for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(pool.slots.reload(changed_rules(2), true, pool.now, pool.actions));
+        pool.run(1ms);
+        ASSERT_FALSE(pool.slots.rolling());
+    }
+    EXPECT_EQ(pool.slots.count(S::Ready), 2U);
+    EXPECT_EQ(pool.slots.count(S::Draining), 4U) << "two old generations";
+    EXPECT_EQ(pool.slots.count(S::Term), 2U);
+}
+
 TEST(PoolSlots, GenerationsOfASlotOnlyGrow) {
     FakePool pool = ready_pool(1);
     std::uint32_t last = pool.slots.generation(0);
