@@ -9,6 +9,8 @@
 
 #include <array>
 #include <chrono>
+#include <cstdio>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -54,6 +56,11 @@ int do_deaf(std::string notes, int ms) {
     return ms;
 }
 
+int do_crash() {
+    std::fprintf(stderr, "no way on\n");
+    std::abort();
+}
+
 std::string do_host() {
     std::array<char, 256> name{};
     ::gethostname(name.data(), name.size() - 1);
@@ -81,6 +88,7 @@ Tasks all_tasks() {
     });
     tasks.bind(start_child, &do_start_child);
     tasks.bind(deaf, &do_deaf);
+    tasks.bind(crash, &do_crash);
     tasks.bind(pid, []() -> int { return ::getpid(); });
     tasks.bind(host, &do_host);
     tasks.bind(echo, [](std::string what) { return what; });
