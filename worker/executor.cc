@@ -7,6 +7,7 @@
 
 #include "core/base/check.h"
 #include "core/base/spin.h"
+#include "core/supervisor/stack_dump.h"
 #include "core/wire/limits.h"
 
 namespace forkmill::worker {
@@ -238,6 +239,7 @@ Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Ti
 }
 
 void Executor::work(TaskThread& me) {
+    const supervisor::CrashStack crash_stack;
     detail::Buffer result;
     Job* job = next(me, nullptr, {}, base::monotonic_now());
     while (job != nullptr) {

@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
 #include "core/supervisor/last_will.h"
+#include "core/supervisor/stack_dump.h"
 #include "worker/module_loader.h"
 #include "worker/task_runner.h"
 #include "worker/worker_loop.h"
@@ -89,6 +90,7 @@ CoreConfig core_config(const supervisor::WorkerBirth& birth, const Registry& reg
 }  // namespace
 
 int run_worker(ProcessSetup setup) {
+    supervisor::install_crash_dump();
     const supervisor::WorkerBirth& birth = setup.birth;
     // Tasks and their threads may outlive this function, up to _exit: what they refer to is never
     // freed.

@@ -9,7 +9,8 @@ namespace forkmill::engine {
 namespace {
 
 constexpr std::size_t kDeadBirthsMax = 16'384;
-constexpr std::size_t kCrashLogLine = 1024;
+constexpr std::size_t kCrashLogLine = 2048;
+constexpr std::size_t kCrashLogMax = wire::kDetailMax;
 
 std::string describe(const DeathInfo& death) {
     std::string text = "the worker process " + std::to_string(death.pid) +
@@ -136,9 +137,15 @@ void Core::blame(Slot slot,
     const std::uint32_t limit = t == nullptr ? 3 : std::min(t->def.crash_limit, 255U);
     Side& side = tasks.side_of(node);
     std::string line = "attempt " + std::to_string(node.attempt) + ": " + describe(death);
-    if (!death.stderr_tail.empty()) line += "\n" + death.stderr_tail;
-    if (line.size() > kCrashLogLine) line.resize(kCrashLogLine);
-    if (side.crash_log.size() < 255 * kCrashLogLine) side.crash_log += line + "\n";
+    if (!death.stderr_tail.empty()) {
+        // A crash report says most at its head, anything else at its end.
+        const std::size_t room = kCrashLogLine - std::min(kCrashLogLine, line.size() + 1);
+        const std::string_view tail = death.stderr_tail;
+        const bool is_report = tail.find("forkmill: crashed by ") != std::string_view::npos;
+        const std::size_t cut = tail.size() - std::min(tail.size(), room);
+        line.append("\n").append(is_report ? tail.substr(0, room) : tail.substr(cut));
+    }
+    if (side.crash_log.size() < kCrashLogMax) side.crash_log += line + "\n";
     if (t != nullptr && (node.crashes >= limit || t->def.at_most_once))
         return end_lost(slot, wire::Outcome::Dead, wire::Ran::Yes, death, worker, now, out);
     if (has_worker(node.state)) {

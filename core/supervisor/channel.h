@@ -43,7 +43,7 @@ enum class Cause : std::uint8_t {
 std::string_view name_of(Cause cause);
 
 inline constexpr std::size_t kLeasesInNotice = 16;
-inline constexpr std::size_t kStderrTail = 512;
+inline constexpr std::size_t kStderrTail = 2048;
 
 enum class Verb : std::uint8_t {
     // parent → router, uplink or broker thread

@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "core/base/log.h"
+#include "core/supervisor/last_words.h"
 #include "core/supervisor/master_impl.h"
 
 namespace forkmill::supervisor {
@@ -163,7 +164,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     const std::vector<std::uint64_t> leases = owner.board.running_leases(slot);
     notice.lease_count = static_cast<std::uint32_t>(std::min(leases.size(), kLeasesInNotice));
     std::copy_n(leases.begin(), notice.lease_count, notice.leases.begin());
-    notice.set_text(child.reason.empty() ? child.err.tail() : child.reason);
+    notice.set_text(child.reason.empty() ? last_words(child.err.tail()) : child.reason);
     tell_relay(notice);
 
     const bool expected = notice.cause == Cause::Recycle || notice.cause == Cause::Drain;

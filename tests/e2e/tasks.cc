@@ -10,6 +10,7 @@
 
 #include <array>
 #include <chrono>
+#include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <stdexcept>
@@ -106,6 +107,11 @@ void hang_at_start() {
     for (;;) ::pause();
 }
 
+int do_crash() {
+    std::fprintf(stderr, "no way on\n");
+    std::abort();
+}
+
 std::string do_host() {
     std::array<char, 256> name{};
     ::gethostname(name.data(), name.size() - 1);
@@ -133,6 +139,7 @@ Tasks all_tasks() {
     });
     tasks.bind(start_child, &do_start_child);
     tasks.bind(deaf, &do_deaf);
+    tasks.bind(crash, &do_crash);
     tasks.bind(pid, []() -> int { return ::getpid(); });
     tasks.bind(host, &do_host);
     tasks.bind(echo, [](std::string what) { return what; });

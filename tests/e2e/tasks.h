@@ -21,6 +21,8 @@ inline constexpr Task<"e2e.first_waits", int(std::string, std::string)> first_wa
 inline constexpr Task<"e2e.start_child", int(std::string)> start_child;
 /// Ignores every request to stop, for so many milliseconds; notes its process first.
 inline constexpr Task<"e2e.deaf", int(std::string, int)> deaf;
+/// Aborts, after a word on stderr.
+inline constexpr Task<"e2e.crash", int()> crash;
 inline constexpr Task<"e2e.pid", int()> pid;
 inline constexpr Task<"e2e.host", std::string()> host;
 inline constexpr Task<"e2e.echo", std::string(std::string)> echo;

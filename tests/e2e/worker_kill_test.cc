@@ -104,6 +104,25 @@ TEST_P(WorkerKill, IsToldWithinASecondWhereATaskRunsAtMostOnce) {
     EXPECT_EQ(numbers_in(notes()).size(), 1U);
 }
 
+/// The crashed worker's own words, and its stack, reach the caller. A fork server keeps none: there
+/// the report stands on the program's stderr.
+TEST_P(WorkerKill, TellsTheCallerOfACrashWhereItWas) {
+    AsyncResult<int> lost = pool_->apply_async(forkmill::e2e::crash.with({.at_most_once = true}));
+    try {
+        EXPECT_EQ(lost.get(kLimit), 0) << "a result of a crashed worker";
+    } catch (const WorkerLost& error) {
+        EXPECT_EQ(error.number(), SIGABRT) << error.what();
+        EXPECT_NE(std::string{error.what()}.find("SIGABRT"), std::string::npos) << error.what();
+        if (GetParam() == Size::Embedded) return;
+        const std::string& report = error.report();
+        EXPECT_NE(report.find("no way on\nforkmill: crashed by SIGABRT in thread "),
+                  std::string::npos)
+            << report;
+        EXPECT_NE(report.find("\n  #0 "), std::string::npos) << report;
+        EXPECT_NE(report.find(" abort+0x"), std::string::npos) << report;
+    }
+}
+
 /// What a task started dies with its worker, and the place is filled again.
 TEST_P(WorkerKill, TakesTheTasksChildrenAlong) {
     AsyncResult<int> never = pool_->apply_async(start_child.with({.at_most_once = true}), notes());

@@ -40,6 +40,31 @@ TEST(Blame, AtTheCrashLimitItIsDeadWithEveryReason) {
     EXPECT_EQ(c.engine->snapshot(c.now).queues[0].dead, 1U);
 }
 
+std::string detail_after(const std::string& last_words) {
+    Cluster c;
+    const Task t = c.submit("x", {.crash_limit = 1});
+    DeathInfo death = c.death_of(c.worker(), {c.lease(t)});
+    death.stderr_tail = last_words;
+    c.tell_death(death);
+    return c.end(t).error.detail;
+}
+
+TEST(Blame, ALongLastWordLosesItsBeginning) {
+    const std::string detail = detail_after("the start" + std::string(3000, 'x') + "the end");
+    EXPECT_EQ(detail.find("the start"), std::string::npos);
+    EXPECT_NE(detail.find("the end\n"), std::string::npos) << detail;
+    EXPECT_TRUE(detail.starts_with("attempt 1: ")) << detail;
+    EXPECT_LE(detail.size(), 2049U);
+}
+
+TEST(Blame, ALongCrashReportKeepsItsHead) {
+    const std::string head = "forkmill: crashed by SIGSEGV at address 0x0 in thread 1\n";
+    const std::string detail = detail_after(head + std::string(3000, 'x') + "the end");
+    EXPECT_NE(detail.find(head), std::string::npos) << detail;
+    EXPECT_EQ(detail.find("the end"), std::string::npos);
+    EXPECT_LE(detail.size(), 2049U);
+}
+
 TEST(Blame, CrashesAndFailuresDoNotTouchEachOther) {
     Cluster c;
     c.worker();
