@@ -74,8 +74,14 @@ class DaemonizeTest : public testing::Test {
     std::string output() {
         std::string text;
         std::array<char, 1024> bytes{};
-        for (ssize_t size = 0; (size = ::read(out_.get(), bytes.data(), bytes.size())) > 0;)
-            text.append(bytes.data(), static_cast<std::size_t>(size));
+        ::fcntl(out_.get(), F_SETFL, O_NONBLOCK);
+        const auto ended = [&] {
+            ssize_t size = 0;
+            while ((size = ::read(out_.get(), bytes.data(), bytes.size())) > 0)
+                text.append(bytes.data(), static_cast<std::size_t>(size));
+            return size == 0;
+        };
+        EXPECT_TRUE(test::wait_until(ended)) << "somebody holds the caller's output";
         return text;
     }
 
