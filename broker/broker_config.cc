@@ -74,20 +74,12 @@ engine::QueueConfig read_queue(const std::string& name, base::ConfigSection s) {
 PoolConfig read_pool(const std::string& name, base::ConfigSection s) {
     PoolConfig pool;
     pool.name = name;
-    pool.workers = s.integer<std::uint32_t>("workers", {.min = 1, .max = 1024, .fallback = 4});
-    pool.threads = s.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
+    static_cast<supervisor::WorkerRules&>(pool) = supervisor::read_worker_rules(s, 4);
     pool.queues = s.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
     pool.modules = s.texts("modules");
     pool.executable = s.text("executable");
     pool.arguments = s.texts("arguments");
     pool.environment = s.text_map("environment");
-    pool.max_tasks_per_child = s.integer<std::uint32_t>(
-        "max_tasks_per_child", {.min = 0, .max = 1'000'000'000, .fallback = 0});
-    pool.start_timeout =
-        s.duration("start_timeout", {.min = milliseconds{100}, .fallback = seconds{30}});
-    pool.drain_timeout = s.duration("drain_timeout", {.fallback = seconds{60}});
-    pool.stop_timeout =
-        s.duration("stop_timeout", {.min = milliseconds{100}, .fallback = seconds{10}});
     if (!pool.executable.empty() && !pool.modules.empty()) {
         s.problem("modules",
                   "modules are loaded by the stock worker, but this pool runs its own executable; "

@@ -12,22 +12,17 @@
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/net/curve.h"
+#include "core/supervisor/worker_rules.h"
 
 namespace forkmill::broker {
 
-struct PoolConfig {
+struct PoolConfig : supervisor::WorkerRules {
     std::string name;
-    std::uint32_t workers = 4;
-    std::uint32_t threads = 1;
     std::vector<std::string> queues = {"default"};
     std::vector<std::string> modules;
     std::string executable;
     std::vector<std::string> arguments;
     std::vector<std::pair<std::string, std::string>> environment;
-    std::uint32_t max_tasks_per_child = 0;
-    base::Duration start_timeout{};
-    base::Duration drain_timeout{};
-    base::Duration stop_timeout{};
 };
 
 /// Who the broker is on tcp://, and who may connect there.

@@ -129,10 +129,7 @@ supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolCon
         birth.pool_index = child.pool;
         birth.slot = child.slot;
         birth.birth = child.generation;
-        birth.threads = pool.threads;
-        birth.max_tasks_per_child = pool.max_tasks_per_child;
-        birth.drain_timeout_ms = static_cast<std::uint64_t>(
-            std::chrono::duration_cast<std::chrono::milliseconds>(pool.drain_timeout).count());
+        supervisor::set_rules(birth, pool);
         birth.queues = pool.queues;
         birth.modules = pool.modules;
         birth.module_path = served->config.module_path;
@@ -151,7 +148,9 @@ supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolCon
 std::string identity_of(const PoolConfig& pool) {
     std::string identity = supervisor::identity_of_file(program_of(pool)) + "\n" +
                            std::to_string(pool.threads) + " " +
-                           std::to_string(pool.max_tasks_per_child);
+                           std::to_string(pool.max_tasks_per_child) + " " +
+                           std::to_string(pool.hung_timeout.count()) + " " +
+                           std::to_string(pool.slowlog_timeout.count());
     const auto add = [&](const std::string& text) { identity += "\n" + text; };
     for (const std::string& argument : pool.arguments) add(argument);
     for (const auto& [name, value] : pool.environment) add(name + "=" + value);
@@ -220,12 +219,9 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
     for (const PoolConfig& pool : served_->config.pools) {
         supervisor::PoolSpec slots;
         slots.name = pool.name;
-        slots.workers = pool.workers;
+        supervisor::set_rules(slots, pool);
         slots.command = worker_command(served_, pool);
         slots.identity = identity_of(pool);
-        slots.timeouts.start = pool.start_timeout;
-        slots.timeouts.drain = pool.drain_timeout;
-        slots.timeouts.stop = pool.stop_timeout;
         spec.pools.push_back(std::move(slots));
     }
     spec.reload.probe = [](int fd) -> base::Result<supervisor::Command> {

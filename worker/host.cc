@@ -62,10 +62,7 @@ supervisor::WorkerBirth birth_of(const WorkerConfig& config,
     birth.pool_index = child.pool;
     birth.slot = child.slot;
     birth.birth = child.generation;
-    birth.threads = config.threads;
-    birth.max_tasks_per_child = config.max_tasks_per_child;
-    birth.drain_timeout_ms = static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(config.drain_timeout).count());
+        supervisor::set_rules(birth, config);
     birth.queues = config.queues;
     birth.modules = config.modules;
     birth.module_path = config.module_path;
@@ -90,7 +87,7 @@ std::string identity_of(const WorkerConfig& config, const std::string& program) 
     std::string identity =
         supervisor::identity_of_file(program) + "\n" + config.broker + "\n" + config.pool + "\n" +
         config.keys.server_key + "\n" + config.keys.key_file + "\n" + config.host + "\n" +
-        std::to_string(config.threads) + " " + std::to_string(config.max_tasks_per_child);
+        std::to_string(config.threads) + " " + std::to_string(config.max_tasks_per_child) + " " + std::to_string(config.hung_timeout.count()) + " " + std::to_string(config.slowlog_timeout.count());
     const auto add = [&](const std::string& text) { identity += "\n" + text; };
     for (const std::string& argument : config.arguments) add(argument);
     for (const auto& [name, value] : config.environment) add(name + "=" + value);
@@ -125,10 +122,7 @@ supervisor::MasterSpec master_spec(WorkerConfig loaded,
                           config->keys.server_key + "\n" + config->keys.key_file;
     supervisor::PoolSpec pool;
     pool.name = config->pool;
-    pool.workers = config->workers;
-    pool.timeouts.start = config->start_timeout;
-    pool.timeouts.drain = config->drain_timeout;
-    pool.timeouts.stop = config->stop_timeout;
+    supervisor::set_rules(pool, *config);
     std::vector<std::string> program = host.self;
     if (!config->executable.empty()) {
         program = {config->executable};

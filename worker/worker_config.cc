@@ -82,18 +82,8 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
             root.problem("queues",
                          "'" + queue + "' is no queue's name; expected letters, digits, _ . and -");
     }
-    config.workers =
-        root.integer<std::uint32_t>("workers", {.min = 1, .max = 1024, .fallback = cpus});
-    config.threads = root.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
+    static_cast<supervisor::WorkerRules&>(config) = supervisor::read_worker_rules(root, cpus);
     read_code(root, config);
-    config.max_tasks_per_child =
-        root.integer<std::uint32_t>("max_tasks_per_child", {.min = 0, .max = 1'000'000'000});
-    config.start_timeout = root.duration(
-        "start_timeout", {.min = seconds{1}, .max = hours{1}, .fallback = seconds{30}});
-    config.drain_timeout =
-        root.duration("drain_timeout", {.max = hours{24}, .fallback = seconds{60}});
-    config.stop_timeout = root.duration(
-        "stop_timeout", {.min = seconds{1}, .max = hours{24}, .fallback = seconds{10}});
     config.shutdown_timeout =
         root.duration("shutdown_timeout", {.max = hours{24}, .fallback = seconds{30}});
     base::ConfigSection log = root.section("log");

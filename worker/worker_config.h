@@ -10,27 +10,22 @@
 #include "core/base/config_reader.h"
 #include "core/base/log.h"
 #include "core/net/key_file.h"
+#include "core/supervisor/worker_rules.h"
 
 namespace forkmill::worker {
 
-struct WorkerConfig {
+struct WorkerConfig : supervisor::WorkerRules {
     std::string state_dir;  ///< Empty: none is kept (started with --connect alone).
     std::string broker;
     net::KeyNames keys;  ///< For a broker that encrypts tcp://; empty: none.
     std::string host;    ///< As shown; empty: the hostname.
     std::string pool = "default";
     std::vector<std::string> queues;
-    std::uint32_t workers = 1;
-    std::uint32_t threads = 1;
     std::vector<std::string> modules;
     std::vector<std::string> module_path;
     std::string executable;
     std::vector<std::string> arguments;
     std::vector<std::pair<std::string, std::string>> environment;
-    std::uint32_t max_tasks_per_child = 0;
-    base::Duration start_timeout{};
-    base::Duration drain_timeout{};
-    base::Duration stop_timeout{};
     base::Duration shutdown_timeout{};
     base::LogLevel log_level = base::LogLevel::Info;
     std::string log_file;

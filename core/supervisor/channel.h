@@ -37,7 +37,8 @@ enum class Cause : std::uint8_t {
     Recycle,
     Drain,
     Killed,
-    HostLost
+    HostLost,
+    Hung,  ///< Its I/O thread stood still.
 };
 
 std::string_view name_of(Cause cause);

@@ -29,6 +29,7 @@
 #include "core/supervisor/exit_codes.h"
 #include "core/supervisor/respawn_policy.h"
 #include "core/supervisor/slot.h"
+#include "core/supervisor/worker_rules.h"
 
 namespace forkmill::supervisor {
 
@@ -44,13 +45,24 @@ struct Command {
 /// A failure counts as a failed start.
 using CommandBuilder = std::function<base::Result<Command>(const ChildEnv& child)>;
 
+/// What a living worker is watched for, about once a second.
+struct WatchRules {
+    base::Duration hung = std::chrono::seconds{10};  ///< Its I/O thread stands still for so long.
+    std::uint64_t memory_max = 0;   ///< Resident bytes after which it is replaced; 0: no limit.
+    std::uint64_t memory_kill = 0;  ///< And at which it is killed.
+};
+
 struct PoolSpec {
     std::string name;
     std::uint32_t workers = 1;
     CommandBuilder command;
     std::string identity;  ///< What workers are born with; a reload that changes it replaces them.
     SlotTimeouts timeouts;
+    WatchRules watch;
 };
+
+/// Size, timeouts and limits as a config says them.
+void set_rules(PoolSpec& pool, const WorkerRules& rules);
 
 struct RelaySpec {
     std::string name = "router";

@@ -45,6 +45,15 @@ PoolRules rules_of(const PoolSpec& spec, std::uint64_t seed) {
 
 }  // namespace
 
+void set_rules(PoolSpec& pool, const WorkerRules& rules) {
+    pool.workers = rules.workers;
+    pool.timeouts.start = rules.start_timeout;
+    pool.timeouts.drain = rules.drain_timeout;
+    pool.timeouts.stop = rules.stop_timeout;
+    pool.watch = {
+        rules.hung_timeout, rules.max_memory_per_child, rules.kill_memory_per_child};
+}
+
 base::Result<Master::Impl::Pool> Master::Impl::make_pool(const PoolSpec& spec) {
     base::Result<Scoreboard> board = Scoreboard::create(slots_for(spec.workers));
     if (!board) return board.failure();

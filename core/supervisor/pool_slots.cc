@@ -42,7 +42,7 @@ void PoolSlots::step(std::uint32_t slot,
             add(Kind::Term);
             break;
         case SlotAct::SendAbort:
-            entry.doom = Cause::StartTimeout;
+            if (event == SlotEvent::Deadline) entry.doom = Cause::StartTimeout;
             add(Kind::Abort);
             break;
         case SlotAct::SendKill:
@@ -260,6 +260,14 @@ void PoolSlots::kill(std::uint32_t slot, Cause cause, base::Time now, Actions& o
     if (!entry.life.has_process()) return;
     entry.doom = cause;
     step(slot, SlotEvent::Kill, now, out);
+}
+
+void PoolSlots::hang(std::uint32_t slot, Cause cause, base::Time now, Actions& out) {
+    Entry& entry = slots_[slot];
+    const SlotState state = entry.life.state();
+    if (state != SlotState::Ready && state != SlotState::Draining) return;
+    entry.doom = cause;
+    step(slot, SlotEvent::Hang, now, out);
 }
 
 void PoolSlots::drain(std::uint32_t slot, base::Time now, Actions& out) {

@@ -83,6 +83,8 @@ class PoolSlots {
     /// An order from outside; `cause` becomes its doom.
     void kill(std::uint32_t slot, Cause cause, base::Time now, Actions& out);
     void drain(std::uint32_t slot, base::Time now, Actions& out);
+    /// It stands still, or its task passed its hard limit: ABRT, and KILL after the dump timeout.
+    void hang(std::uint32_t slot, Cause cause, base::Time now, Actions& out);
 
     /// A reload. Sizes and timeouts hold at once. `changed`: all workers are replaced by those of a
     /// new version, one (or a tenth of the pool) at a time, each READY before an old one drains.

@@ -31,7 +31,7 @@ enum class SlotState : std::uint8_t {
     Ready,
     Draining,    ///< Finishes what it holds, then leaves.
     Term,        ///< Told to stop, TERM sent.
-    Abort,       ///< Never came up: ABRT sent, so that it can leave a trace.
+    Abort,       ///< Never came up, or hangs: ABRT sent, so that it can leave a trace.
     Kill,        ///< KILL sent.
     Suspended,   ///< Seen SIGSTOPped.
     Unkillable,  ///< KILL did not end it (a system call that does not return). Blocks nobody.
@@ -52,11 +52,12 @@ enum class SlotEvent : std::uint8_t {
     Resumed,
     Died,
     Deadline,  ///< Of the state it is in.
+    Hang,      ///< It does not obey any more, or its task does not.
     Wait,      ///< Policy: start again later.
     Forbid,    ///< Policy: never start again.
     Retire,    ///< The slot is free for whoever needs one.
 };
-inline constexpr std::size_t kSlotEvents = 13;
+inline constexpr std::size_t kSlotEvents = 14;
 
 /// What the owner of the process has to do.
 enum class SlotAct : std::uint8_t { None, TellDrain, SendTerm, SendAbort, SendKill, Alarm };

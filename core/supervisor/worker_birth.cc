@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/supervisor/last_will.h"
+#include "core/supervisor/worker_rules.h"
 
 namespace forkmill::supervisor {
 
@@ -64,6 +65,18 @@ T next_number(std::string_view& text) {
 
 }  // namespace
 
+void set_rules(WorkerBirth& birth, const WorkerRules& rules) {
+    const auto milliseconds = [](base::Duration duration) {
+        return static_cast<std::uint64_t>(
+            std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+    };
+    birth.threads = rules.threads;
+    birth.max_tasks_per_child = rules.max_tasks_per_child;
+    birth.drain_timeout_ms = milliseconds(rules.drain_timeout);
+    birth.hung_timeout_ms = milliseconds(rules.hung_timeout);
+    birth.slowlog_timeout_ms = milliseconds(rules.slowlog_timeout);
+}
+
 std::vector<std::string> to_environment(const WorkerBirth& birth) {
     std::vector<std::string> out;
     const auto set = [&](const char* name, const std::string& value) {
@@ -84,7 +97,8 @@ std::vector<std::string> to_environment(const WorkerBirth& birth) {
         std::to_string(birth.pool_index) + " " + std::to_string(birth.slot) + " " +
             std::to_string(birth.birth) + " " + std::to_string(birth.threads) + " " +
             std::to_string(birth.max_tasks_per_child) + " " +
-            std::to_string(birth.drain_timeout_ms));
+            std::to_string(birth.drain_timeout_ms) + " " + std::to_string(birth.hung_timeout_ms) +
+            " " + std::to_string(birth.slowlog_timeout_ms));
     set(kQueuesVariable, join(birth.queues));
     set(kModulesVariable, join(birth.modules));
     set(kModulePathVariable, join(birth.module_path));
@@ -121,6 +135,8 @@ std::optional<WorkerBirth> take_birth_from_environment() {
     birth.threads = next_number<std::uint32_t>(rest);
     birth.max_tasks_per_child = next_number<std::uint32_t>(rest);
     birth.drain_timeout_ms = next_number<std::uint64_t>(rest);
+    birth.hung_timeout_ms = next_number<std::uint64_t>(rest);
+    birth.slowlog_timeout_ms = next_number<std::uint64_t>(rest);
     birth.queues = split(take(kQueuesVariable));
     birth.modules = split(take(kModulesVariable));
     birth.module_path = split(take(kModulePathVariable));

@@ -37,11 +37,17 @@ struct WorkerBirth {
     std::uint32_t threads = 1;
     std::uint32_t max_tasks_per_child = 0;
     std::uint64_t drain_timeout_ms = 60'000;
+    std::uint64_t hung_timeout_ms = 10'000;
+    std::uint64_t slowlog_timeout_ms = 0;  ///< 0: never.
     std::vector<std::string> queues;
     std::vector<std::string> modules;      ///< Names or paths of task modules.
     std::vector<std::string> module_path;  ///< Directories in which names are looked up, in order.
     std::string log_level = "info";
 };
+
+struct WorkerRules;
+/// What a config says of all workers of a pool.
+void set_rules(WorkerBirth& birth, const WorkerRules& rules);
 
 /// "NAME=value" texts for the child's environment, channel and scoreboard fds included when they
 /// are set.

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+// WorkerRules: what a config says of a pool's processes: how many, for how long, how large. Read in
+// one place, because broker.yaml's pools and worker.yaml say it in the same keys.
+#pragma once
+
+#include <cstdint>
+
+#include "core/base/config_reader.h"
+#include "core/base/time.h"
+
+namespace forkmill::supervisor {
+
+struct WorkerRules {
+    std::uint32_t workers = 1;
+    std::uint32_t threads = 1;
+    std::uint32_t max_tasks_per_child = 0;   ///< 0: no limit, here and below.
+    std::uint64_t max_memory_per_child = 0;  ///< Resident bytes after which it is replaced,
+    std::uint64_t kill_memory_per_child = 0;  ///< and those at which it is killed (cause oom).
+    base::Duration start_timeout = std::chrono::seconds{30};
+    base::Duration drain_timeout = std::chrono::seconds{60};
+    base::Duration stop_timeout = std::chrono::seconds{10};
+    base::Duration hung_timeout = std::chrono::seconds{10};  ///< Its I/O thread does not turn.
+    base::Duration slowlog_timeout{};  ///< A task that runs longer has its stack written, once.
+};
+
+/// Reads the keys of the same names. `workers` when the key is absent: `workers_fallback`.
+WorkerRules read_worker_rules(base::ConfigSection section, std::uint32_t workers_fallback);
+
+}  // namespace forkmill::supervisor
