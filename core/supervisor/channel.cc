@@ -108,6 +108,11 @@ void cut_to_bounds(Notice& notice) {
     notice.text_size = std::min<std::uint16_t>(notice.text_size, kStderrTail);
 }
 
+/// Its text is sent as far as it goes: most notices have none, and a socket holds few of the long.
+std::size_t packet_size(const Notice& notice) {
+    return kNoticeHead + std::min<std::size_t>(notice.text_size, kStderrTail);
+}
+
 }  // namespace
 
 Channel::Channel(OwnedFd fd) : fd_(std::move(fd)) {
@@ -127,7 +132,7 @@ Channel::Sent Channel::send(const Notice& notice, std::span<const int> fds) {
     FORKMILL_CHECK(fds.size() <= kFdsInPacket);
     if (closed_ || !fd_) return Sent::Closed;
     Notice copy = notice;
-    iovec body{&copy, sizeof copy};
+    iovec body{&copy, packet_size(copy)};
     ControlBuffer control;
     msghdr header{};
     header.msg_iov = &body;
@@ -192,7 +197,9 @@ std::optional<Packet> Channel::receive() {
     if (size < 0 && errno == EAGAIN) return std::nullopt;
     if (size > 0) packet.fds = detach_fds(header);
     // EOF, an error, or a packet that no process of this build sends.
-    if (size != sizeof(Notice) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    if (size < static_cast<ssize_t>(kNoticeHead) ||
+        size != static_cast<ssize_t>(packet_size(packet.notice)) ||
+        (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         closed_ = true;
         return std::nullopt;
     }
