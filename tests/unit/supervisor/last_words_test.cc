@@ -27,7 +27,8 @@ TEST(DemangleStack, MangledWordsAreReplacedAndAllElseStays) {
 }
 
 TEST(DemangleStack, GarbageStaysAsItIs) {
-    const std::string bytes{"\0\xff_Z\x80 _Z _ZN _Znotaname \x01", 27};
+    constexpr char kBytes[] = "\0\xff_Z\x80 _Z _ZN _Znotaname \x01";
+    const std::string bytes(kBytes, sizeof kBytes - 1);
     EXPECT_EQ(demangle_stack(bytes), bytes);
     const std::string endless = "_ZN" + std::string(100'000, '9');
     EXPECT_EQ(demangle_stack(endless), endless);
