@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstddef>
 #include <cstring>
 
 namespace forkmill::supervisor {
@@ -33,6 +32,8 @@ std::string_view name_of(Cause cause) {
             return "killed";
         case Cause::HostLost:
             return "host-lost";
+        case Cause::Hung:
+            return "hung";
     }
     return "unknown";
 }
@@ -107,17 +108,15 @@ std::vector<OwnedFd> detach_fds(msghdr& header) {
     return fds;
 }
 
-constexpr std::size_t kBytesWithoutText = offsetof(Notice, text);
-
-/// What of a notice travels: a socket has room for many short ones, and most have no text.
-std::size_t bytes_of(const Notice& notice) {
-    return kBytesWithoutText + std::min<std::size_t>(notice.text_size, kStderrTail);
-}
-
 /// Sizes a reader may trust (invariant 4).
 void cut_to_bounds(Notice& notice) {
     notice.lease_count = std::min<std::uint32_t>(notice.lease_count, kLeasesInNotice);
     notice.text_size = std::min<std::uint16_t>(notice.text_size, kStderrTail);
+}
+
+/// Its text is sent as far as it goes: most notices have none, and a socket holds few of the long.
+std::size_t packet_size(const Notice& notice) {
+    return kNoticeHead + std::min<std::size_t>(notice.text_size, kStderrTail);
 }
 
 }  // namespace
@@ -139,7 +138,7 @@ Channel::Sent Channel::send(const Notice& notice, std::span<const int> fds) {
     FORKMILL_CHECK(fds.size() <= kFdsInPacket);
     if (closed_ || !fd_) return Sent::Closed;
     Notice copy = notice;
-    iovec body{&copy, bytes_of(notice)};
+    iovec body{&copy, packet_size(copy)};
     ControlBuffer control;
     msghdr header{};
     header.msg_iov = &body;
@@ -204,8 +203,9 @@ std::optional<Packet> Channel::receive() {
     if (size < 0 && errno == EAGAIN) return std::nullopt;
     if (size > 0) packet.fds = detach_fds(header);
     // EOF, an error, or a packet that no process of this build sends.
-    if (size < static_cast<ssize_t>(kBytesWithoutText) ||
-        size != static_cast<ssize_t>(bytes_of(packet.notice)) || (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
+    if (size < static_cast<ssize_t>(kNoticeHead) ||
+        size != static_cast<ssize_t>(packet_size(packet.notice)) ||
+        (header.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) != 0) {
         closed_ = true;
         return std::nullopt;
     }

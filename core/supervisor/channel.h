@@ -13,6 +13,7 @@
 #include <sys/types.h>
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <optional>
@@ -93,7 +94,8 @@ struct Notice {
             text[i] = t[t.size() - text_size + i];  // The tail says more than the head.
     }
 };
-static_assert(std::is_trivially_copyable_v<Notice>);
+static_assert(std::is_trivially_copyable_v<Notice> && std::is_standard_layout_v<Notice>);
+inline constexpr std::size_t kNoticeHead = offsetof(Notice, text);  ///< A packet without a text.
 
 std::string_view name_of(Verb verb);
 

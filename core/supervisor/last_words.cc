@@ -48,7 +48,7 @@ bool stays_small(std::string_view mangled) {
 }
 
 std::string shown(std::string_view word) {
-    const std::string mangled{word};
+    std::string mangled{word};
     if (!word.starts_with("_Z") || word.size() > kMangledMax || !stays_small(word)) return mangled;
     int status = 0;
     const std::unique_ptr<char, decltype(&std::free)> name{

@@ -43,7 +43,8 @@ TEST(Blame, AtTheCrashLimitItIsDeadWithEveryReason) {
 std::string detail_after(const std::string& last_words) {
     Cluster c;
     const Task t = c.submit("x", {.crash_limit = 1});
-    DeathInfo death = c.death_of(c.worker(), {c.lease(t)});
+    const SessionIx worker = c.worker();
+    DeathInfo death = c.death_of(worker, {c.lease(t)});
     death.stderr_tail = last_words;
     c.tell_death(death);
     return c.end(t).error.detail;

@@ -127,7 +127,8 @@ TEST(Channel, DescriptorsOfAPacketNobodyTookAreClosed) {
 }
 
 TEST(Channel, WhatIsNoNoticeClosesTheChannel) {
-    for (const std::size_t size : {std::size_t{1}, sizeof(Notice) - 1, sizeof(Notice) + 1}) {
+    constexpr std::size_t kWhole = kNoticeHead + kStderrTail;
+    for (const std::size_t size : {std::size_t{1}, kNoticeHead - 1, kWhole - 1, kWhole + 1}) {
         std::array<int, 2> fds{};
         ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds.data()), 0);
         const OwnedFd stranger{fds[0]};
@@ -145,7 +146,7 @@ TEST(Channel, CountsOfAHostileNoticeAreCut) {
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET, 0, fds.data()), 0);
     const OwnedFd stranger{fds[0]};
     Channel channel{OwnedFd{fds[1]}};
-    const std::string bytes(offsetof(Notice, text) + kStderrTail, '\xff');
+    const std::string bytes(kNoticeHead + kStderrTail, '\xff');
     ASSERT_EQ(::send(stranger.get(), bytes.data(), bytes.size(), 0),
               static_cast<ssize_t>(bytes.size()));
     const std::optional<Packet> packet = channel.receive();
