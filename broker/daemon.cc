@@ -13,10 +13,12 @@
 #include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/listen.h"
-#include "core/supervisor/command_line.h"
+#include "core/supervisor/daemonize.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/module_store.h"
 #include "core/supervisor/probe.h"
+#include "core/supervisor/process_title.h"
+#include "core/supervisor/service_manager.h"
 #include "core/supervisor/signal_master.h"
 #include "core/supervisor/state_dir.h"
 #include "core/supervisor/worker_birth.h"
@@ -146,11 +148,10 @@ supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolCon
 
 /// All that a worker is born with and a live one cannot change.
 std::string identity_of(const PoolConfig& pool) {
-    std::string identity = supervisor::identity_of_file(program_of(pool)) + "\n" +
-                           std::to_string(pool.threads) + " " +
-                           std::to_string(pool.max_tasks_per_child) + " " +
-                           std::to_string(pool.hung_timeout.count()) + " " +
-                           std::to_string(pool.slowlog_timeout.count());
+    std::string identity =
+        supervisor::identity_of_file(program_of(pool)) + "\n" + std::to_string(pool.threads) + " " +
+        std::to_string(pool.max_tasks_per_child) + " " + std::to_string(pool.hung_timeout.count()) +
+        " " + std::to_string(pool.slowlog_timeout.count());
     const auto add = [&](const std::string& text) { identity += "\n" + text; };
     for (const std::string& argument : pool.arguments) add(argument);
     for (const auto& [name, value] : pool.environment) add(name + "=" + value);
@@ -225,8 +226,9 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
         spec.pools.push_back(std::move(slots));
     }
     spec.reload.probe = [](int fd) -> base::Result<supervisor::Command> {
-        std::vector<std::string> argv = supervisor::own_command_line();
+        std::vector<std::string> argv = supervisor::original_command_line();
         if (argv.empty()) return base::Failure{"cannot read /proc/self/cmdline"};
+        std::erase(argv, "--daemon");
         argv[0] = own_program().string();
         return supervisor::probe_command(std::move(argv), fd);
     };
@@ -274,15 +276,12 @@ bool parse_number(const std::string& text, T& value) {
     return error == std::errc{} && end == text.data() + text.size();
 }
 
-}  // namespace
-
-int run_daemon(const LoadedConfig& loaded) {
+int serve(const LoadedConfig& loaded,
+          const DaemonWanted& wanted,
+          supervisor::ReadinessPipe& caller) {
     const BrokerConfig& config = loaded.config;
-    if (const auto probe = supervisor::take_probe_fd()) {
-        const auto judged = judge(loaded, false);
-        if (!judged.ok()) return complain(supervisor::kExitConfig, judged.failure().text);
-        return supervisor::answer_probe(*probe, judged.value());
-    }
+    supervisor::ServiceManager manager;
+    supervisor::set_process_title("forkmilld: master " + wanted.file);
     supervisor::hold_master_signals();
     auto state = supervisor::StateDir::open(config.state_dir);
     if (!state.ok())
@@ -297,7 +296,26 @@ int run_daemon(const LoadedConfig& loaded) {
     supervisor::sweep_modules(daemon.modules_directory(), used);
     auto spec = daemon.make_spec(config, judged.value());
     if (!spec.ok()) return complain(supervisor::kExitTempFail, spec.failure().text);
-    return supervisor::Master{std::move(spec).value()}.run();
+    return supervisor::Master{std::move(spec).value(), {&manager, &caller}}.run();
+}
+
+}  // namespace
+
+int run_daemon(const LoadedConfig& loaded, const DaemonWanted& wanted) {
+    if (const auto probe = supervisor::take_probe_fd()) {
+        const auto judged = judge(loaded, false);
+        if (!judged.ok()) return complain(supervisor::kExitConfig, judged.failure().text);
+        return supervisor::answer_probe(*probe, judged.value());
+    }
+    supervisor::ReadinessPipe caller;
+    if (wanted.background) {
+        auto begun = supervisor::daemonize({.name = "forkmilld"});
+        if (!begun.ok()) return complain(supervisor::kExitTempFail, begun.failure().text);
+        caller = std::move(begun).value();
+    }
+    const int code = serve(loaded, wanted, caller);
+    caller.failed(code);
+    return code;
 }
 
 bool is_router_process() {

@@ -14,9 +14,14 @@
 
 namespace forkmill::broker {
 
+struct DaemonWanted {
+    std::string file;         ///< The config's name, as ps shows it.
+    bool background = false;  ///< `--daemon`
+};
+
 /// Runs the master until it is told to stop; returns the process's exit code (sysexits: 75 somebody
 /// else serves here, 78 unusable state_dir).
-int run_daemon(const LoadedConfig& loaded);
+int run_daemon(const LoadedConfig& loaded, const DaemonWanted& wanted);
 
 /// Set in the router process that run_daemon's master started; a failure says what it was not
 /// given.

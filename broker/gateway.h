@@ -141,6 +141,8 @@ class Gateway {
     void apply_effects(base::Time now);
 
     const GatewayCounters& counters() const { return counters_; }
+    /// Connections that have a session.
+    std::size_t peers() const { return by_handle_.size(); }
     /// Answers QUERY messages: (what, argument) → JSON text; set by the router (broker/status.h).
     std::function<wire::Reply(const wire::Query&, base::Time)> answer;
     /// Whether a peer that the transport knows may open a session of that role; empty: everybody.

@@ -455,6 +455,7 @@ void Gateway::on_notice(std::string_view host_key,
             who.cause_name = supervisor::name_of(notice.cause);
             who.detail = notice.detail;
             who.expected = is_expected(notice.cause);
+            who.timed_out = notice.cause == supervisor::Cause::HardTimeout;
             who.host_lost = notice.cause == supervisor::Cause::HostLost;
             const std::size_t leases =
                 std::min<std::size_t>(notice.lease_count, supervisor::kLeasesInNotice);

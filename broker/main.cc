@@ -8,6 +8,7 @@
 #include "broker/daemon.h"
 #include "core/supervisor/child_env.h"
 #include "core/supervisor/exit_codes.h"
+#include "core/supervisor/process_title.h"
 
 namespace {
 
@@ -25,6 +26,7 @@ int run_as_router() {
 }  // namespace
 
 int main(int argc, char** argv) {
+    forkmill::supervisor::init_process_title(argc, argv);
     if (forkmill::broker::is_router_process()) return run_as_router();
 
     std::string file;
@@ -32,6 +34,7 @@ int main(int argc, char** argv) {
     std::vector<std::string> sets;
     bool test = false;
     bool dump = false;
+    bool daemon = false;
     CLI::App app{"forkmilld: the Forkmill broker and its local workers"};
     app.add_option("-c,--config", file, "broker.yaml")->required();
     app.add_flag("-t,--test", test, "test the config and exit");
@@ -43,6 +46,7 @@ int main(int argc, char** argv) {
     app.add_option("--set",
                    sets,
                    "KEY=VALUE: overrides a key of the file, as in --set pools.default.workers=8");
+    app.add_flag("--daemon", daemon, "go to the background; the command ends when all is up");
     app.set_version_flag("--version", "forkmilld 0.1.0");
     try {
         app.parse(argc, argv);
@@ -72,5 +76,5 @@ int main(int argc, char** argv) {
         return 0;
     }
     if (!verb.empty()) return forkmill::broker::signal_daemon(loaded.config, verb);
-    return forkmill::broker::run_daemon(loaded);
+    return forkmill::broker::run_daemon(loaded, {.file = file, .background = daemon});
 }

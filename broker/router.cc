@@ -19,6 +19,7 @@
 #include "core/net/zmq_router.h"
 #include "core/supervisor/channel.h"
 #include "core/supervisor/master.h"
+#include "core/supervisor/process_title.h"
 
 namespace forkmill::broker {
 
@@ -27,6 +28,7 @@ namespace {
 using base::LogLevel;
 
 constexpr int kReadBatch = 256;
+constexpr base::Duration kTickEvery = std::chrono::seconds{2};
 constexpr base::Duration kFarewell = std::chrono::milliseconds{100};
 constexpr base::Duration kByeLimit = std::chrono::milliseconds{300};
 
@@ -81,6 +83,7 @@ class Router {
     void turn();
     void send_out();
     void send_kills();
+    void tell_title();
     void say_goodbye();
     base::Time wake_at() const;
 
@@ -95,6 +98,7 @@ class Router {
     std::unique_ptr<net::LocalServer> local_;
     std::vector<net::Transport*> transports_;  ///< All of them, by Handle::transport.
     std::deque<Farewell> farewells_;
+    base::Time tick_at_{};  ///< When the master is to hear from us.
     bool stopping_ = false;
 };
 
@@ -283,11 +287,22 @@ void Router::send_kills() {
     gateway_.kills().clear();
 }
 
+/// As ps shows it.
+void Router::tell_title() {
+    supervisor::set_process_title("forkmilld: router, " + std::to_string(gateway_.peers()) +
+                                  " peers");
+}
+
 void Router::turn() {
     const base::Time now = base::monotonic_now();
     gateway_.pump(now, base::wall_now());
     send_out();
     send_kills();
+    if (now >= tick_at_) {
+        tick_at_ = now + kTickEvery;
+        channel_.post({.verb = supervisor::Verb::Tick});
+        tell_title();
+    }
     while (!farewells_.empty() && farewells_.front().at <= now) {
         transports_[farewells_.front().handle.transport]->disconnect(
             farewells_.front().handle.conn);
@@ -296,7 +311,7 @@ void Router::turn() {
 }
 
 base::Time Router::wake_at() const {
-    base::Time next = gateway_.next_timer();
+    base::Time next = std::min(gateway_.next_timer(), tick_at_);
     if (!farewells_.empty()) next = std::min(next, farewells_.front().at);
     return next;
 }

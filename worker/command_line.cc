@@ -26,6 +26,7 @@ struct Flags {
     std::vector<std::string> sets;
     bool test = false;
     bool dump = false;
+    bool daemon = false;
 };
 
 void declare(CLI::App& app, Flags& flags) {
@@ -45,6 +46,7 @@ void declare(CLI::App& app, Flags& flags) {
         "--module", flags.modules, "task module (.so), by name or path; may be repeated");
     app.add_option("--state-dir", flags.state_dir, "directory of this master's lock and pid file");
     app.add_option("--set", flags.sets, "KEY=VALUE: overrides a key of the file");
+    app.add_flag("--daemon", flags.daemon, "go to the background; the command ends when all is up");
     app.set_version_flag("--version", "forkmill-worker 0.1.0");
 }
 
@@ -117,6 +119,7 @@ CommandLine read_command_line(int argc, char** argv) {
     } else {
         line.verb = flags.verb.empty() ? CommandVerb::Run : CommandVerb::Signal;
         line.signal = flags.verb;
+        line.background = flags.daemon;
     }
     return line;
 }

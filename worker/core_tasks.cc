@@ -204,6 +204,7 @@ void WorkerCore::check_running(base::Time now) {
     for (const Running& running : running_) {
         Job& job = *running.job;
         check_limits(running, now);
+        check_slow(running, now);
         if (now - running.since < wire::kStartedAfter) continue;
         if (!job.blocked) ++busy;
         if (job.started_told || job.adopting || job.state != JobState::Given) continue;
@@ -215,6 +216,26 @@ void WorkerCore::check_running(base::Time now) {
         check_at_ = base::kNever;
         retired_.clear();
     }
+}
+
+/// In the words of a log line.
+std::string WorkerCore::about(const Running& running, base::Time now) const {
+    const auto run = std::chrono::duration_cast<std::chrono::milliseconds>(now - running.since);
+    return "task " + running.job->tmpl->def.name + ", attempt " +
+           std::to_string(running.job->attempt) + ", which runs since " +
+           std::to_string(run.count()) + " ms";
+}
+
+void WorkerCore::check_slow(const Running& running, base::Time now) {
+    Job& job = *running.job;
+    if (slowlog_timeout_ == base::Duration{} || job.slow_told) return;
+    const base::Time slow = running.since + slowlog_timeout_;
+    if (now < slow) {
+        check_at_ = std::min(check_at_, slow);
+        return;
+    }
+    job.slow_told = true;
+    hands_.explain(job, "forkmill: slow " + about(running, now));
 }
 
 void WorkerCore::check_limits(const Running& running, base::Time now) {
@@ -236,6 +257,7 @@ void WorkerCore::check_limits(const Running& running, base::Time now) {
         check_at_ = std::min(check_at_, hard);
         return;
     }
+    hands_.explain(job, "forkmill: timeout of " + about(running, now));
     end_running(
         job,
         wire::Code::TaskTimeout,

@@ -26,6 +26,7 @@ struct CoreConfig {
     wire::Hello hello;  ///< Who this worker is; generation, incarnation, received are filled here.
     std::uint64_t seed = 1;  ///< Makes later session keys.
     base::Duration leave_limit = std::chrono::seconds{60};
+    base::Duration slowlog_timeout{};  ///< A task that runs longer is explained once; 0: never.
 };
 
 enum class Leaving : std::uint8_t {

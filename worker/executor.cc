@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "worker/executor.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <system_error>
 #include <utility>
@@ -116,6 +118,16 @@ void Executor::rekey(Job& job, std::uint64_t lease) {
     TaskThread* thread = thread_of(job);
     if (thread != nullptr && thread->cell_ != nullptr)
         thread->cell_->lease.store(lease, std::memory_order_relaxed);
+}
+
+void Executor::explain(Job& job, std::string_view head) {
+    pid_t tid = 0;
+    {
+        const std::lock_guard lock{mutex_};
+        if (const TaskThread* thread = thread_of(job)) tid = thread->tid_;
+    }
+    // Nobody waits for it: a thread that does not answer must not hold up this one.
+    if (tid != 0) supervisor::dump_thread(tid, head, {});
 }
 
 void Executor::running(std::vector<Running>& out) {
@@ -239,6 +251,7 @@ Job* Executor::next(TaskThread& me, Finished* done, base::Duration run, base::Ti
 }
 
 void Executor::work(TaskThread& me) {
+    me.tid_ = ::gettid();
     const supervisor::CrashStack crash_stack;
     detail::Buffer result;
     Job* job = next(me, nullptr, {}, base::monotonic_now());

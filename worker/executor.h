@@ -10,6 +10,8 @@
 // thread, TaskThread by its own thread.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -64,6 +66,7 @@ class TaskThread final : public detail::TaskScope {
     bool stop_used_ = false;
     std::uint64_t stop_epoch_ = 1;
     std::thread thread_;
+    std::atomic<pid_t> tid_{0};  ///< 0: it has not begun.
 };
 
 /// Runs one job to its end: the result into `result` (given empty), how it ended as value. Never
@@ -95,6 +98,7 @@ class Executor final : public Hands {
     bool take_back(Job& job) override;
     void request_stop(Job& job) override;
     void rekey(Job& job, std::uint64_t lease) override;
+    void explain(Job& job, std::string_view head) override;
     void running(std::vector<Running>& out) override;
 
     /// True when collect() is worth its lock now.

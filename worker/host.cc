@@ -13,10 +13,12 @@
 #include "core/base/identity.h"
 #include "core/base/ids.h"
 #include "core/base/log.h"
-#include "core/supervisor/command_line.h"
+#include "core/supervisor/daemonize.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/module_store.h"
 #include "core/supervisor/probe.h"
+#include "core/supervisor/process_title.h"
+#include "core/supervisor/service_manager.h"
 #include "core/supervisor/signal_master.h"
 #include "core/supervisor/state_dir.h"
 #include "core/supervisor/worker_birth.h"
@@ -62,7 +64,7 @@ supervisor::WorkerBirth birth_of(const WorkerConfig& config,
     birth.pool_index = child.pool;
     birth.slot = child.slot;
     birth.birth = child.generation;
-        supervisor::set_rules(birth, config);
+    supervisor::set_rules(birth, config);
     birth.queues = config.queues;
     birth.modules = config.modules;
     birth.module_path = config.module_path;
@@ -87,7 +89,9 @@ std::string identity_of(const WorkerConfig& config, const std::string& program) 
     std::string identity =
         supervisor::identity_of_file(program) + "\n" + config.broker + "\n" + config.pool + "\n" +
         config.keys.server_key + "\n" + config.keys.key_file + "\n" + config.host + "\n" +
-        std::to_string(config.threads) + " " + std::to_string(config.max_tasks_per_child) + " " + std::to_string(config.hung_timeout.count()) + " " + std::to_string(config.slowlog_timeout.count());
+        std::to_string(config.threads) + " " + std::to_string(config.max_tasks_per_child) + " " +
+        std::to_string(config.hung_timeout.count()) + " " +
+        std::to_string(config.slowlog_timeout.count());
     const auto add = [&](const std::string& text) { identity += "\n" + text; };
     for (const std::string& argument : config.arguments) add(argument);
     for (const auto& [name, value] : config.environment) add(name + "=" + value);
@@ -171,15 +175,9 @@ base::Result<supervisor::Judged> judge(const LoadedWorkerConfig& loaded, bool le
     return judged;
 }
 
-}  // namespace
-
-int run_host(const LoadedWorkerConfig& loaded) {
+int serve(const LoadedWorkerConfig& loaded, supervisor::ReadinessPipe& caller) {
     const WorkerConfig& config = loaded.config;
-    if (const auto probe = supervisor::take_probe_fd()) {
-        const auto judged = judge(loaded, false);
-        if (!judged) return complain(supervisor::kExitConfig, judged.failure().text);
-        return supervisor::answer_probe(*probe, judged.value());
-    }
+    supervisor::ServiceManager manager;
     supervisor::hold_master_signals();
     std::optional<supervisor::StateDir> state;
     if (!config.state_dir.empty()) {
@@ -195,7 +193,8 @@ int run_host(const LoadedWorkerConfig& loaded) {
     if (error)
         return complain(supervisor::kExitSoftware, "cannot find this program: " + error.message());
     Host host;
-    host.self = supervisor::own_command_line();
+    host.self = supervisor::original_command_line();
+    std::erase(host.self, "--daemon");
     if (host.self.empty())
         return complain(supervisor::kExitSoftware, "cannot read /proc/self/cmdline");
     host.self[0] = program.string();
@@ -207,8 +206,33 @@ int run_host(const LoadedWorkerConfig& loaded) {
     std::vector<std::string> used;
     if (!judged.value().modules.empty()) used = judged.value().modules.front().second;
     if (state) supervisor::sweep_modules(config.state_dir + "/modules", used);
-    supervisor::Master master{master_spec(config, judged.value(), host)};
+    supervisor::set_process_title("forkmill-worker: master of pool " + config.pool);
+    supervisor::Master master{master_spec(config, judged.value(), host), {&manager, &caller}};
     return master.run();
+}
+
+}  // namespace
+
+int run_host(const LoadedWorkerConfig& loaded, bool background) {
+    if (const auto probe = supervisor::take_probe_fd()) {
+        const auto judged = judge(loaded, false);
+        if (!judged) return complain(supervisor::kExitConfig, judged.failure().text);
+        return supervisor::answer_probe(*probe, judged.value());
+    }
+    supervisor::ReadinessPipe caller;
+    if (background) {
+        auto begun = supervisor::daemonize({.name = "forkmill-worker"});
+        if (!begun) return complain(supervisor::kExitTempFail, begun.failure().text);
+        caller = std::move(begun).value();
+    }
+    const int code = serve(loaded, caller);
+    caller.failed(code);
+    return code;
+}
+
+bool is_stock_program() {
+    std::error_code ignored;
+    return std::filesystem::read_symlink("/proc/self/exe", ignored).filename() == "forkmill-worker";
 }
 
 int signal_host(const WorkerConfig& config, const std::string& verb) {

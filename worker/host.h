@@ -12,7 +12,11 @@
 namespace forkmill::worker {
 
 /// Runs the master until it is told to stop; returns the process's exit code.
-int run_host(const LoadedWorkerConfig& loaded);
+/// `background`: as `--daemon` says.
+int run_host(const LoadedWorkerConfig& loaded, bool background);
+
+/// This is forkmill-worker, not a program of somebody's own.
+bool is_stock_program();
 
 /// `-s`: sends the master of `state_dir` a signal; returns the exit code.
 int signal_host(const WorkerConfig& config, const std::string& verb);

@@ -99,6 +99,7 @@ struct Job {
     bool running_told = false;  ///< In the last HELD it was told as running.
     bool blocked = false;
     bool stop_asked = false;
+    bool slow_told = false;
     std::uint32_t index = 0;  ///< In the core's table.
 
     // Task thread, while running.
@@ -138,6 +139,8 @@ class Hands {
     virtual void request_stop(Job& job) = 0;
     /// The running job is known to the broker as `lease` from now on (scoreboard).
     virtual void rekey(Job& job, std::uint64_t lease) = 0;
+    /// Writes `head` and the stack of the thread that runs the job to the log.
+    virtual void explain(Job&, std::string_view) {}
     /// Appends what runs now.
     virtual void running(std::vector<Running>& out) = 0;
 };

@@ -22,7 +22,8 @@ void JobTable::free(Job& job) {
     job.tmpl = nullptr;
     job.lease = 0;
     job.state = JobState::Free;
-    job.adopting = job.started_told = job.running_told = job.blocked = job.stop_asked = false;
+    job.adopting = job.started_told = job.running_told = job.blocked = job.stop_asked =
+        job.slow_told = false;
     free_.push_back(&job);
     --live_;
 }

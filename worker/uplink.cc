@@ -10,6 +10,7 @@
 #include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
+#include "core/supervisor/process_title.h"
 #include "core/net/poll_loop.h"
 #include "worker/uplink_core.h"
 
@@ -17,6 +18,7 @@ namespace forkmill::worker {
 
 namespace {
 
+constexpr base::Duration kTickEvery = std::chrono::seconds{2};
 constexpr base::Duration kByeLimit = std::chrono::milliseconds{500};
 constexpr int kConfig = 78;
 
@@ -103,6 +105,10 @@ class Uplink {
         core_.pump(now, out_);
         send_out();
         for (const supervisor::Notice& kill : std::exchange(core_.kills(), {})) channel_.post(kill);
+        if (now >= tick_at_) {
+            tick_at_ = now + kTickEvery;
+            channel_.post({.verb = supervisor::Verb::Tick});
+        }
         if (channel_.has_backlog()) channel_.flush();
     }
 
@@ -125,12 +131,14 @@ class Uplink {
     UplinkOut out_;
     net::ConnId conn_ = 0;
     base::Time stop_by_ = base::kNever;
+    base::Time tick_at_{};  ///< When the master is to hear from us.
     bool orphaned_ = false;
 };
 
 }  // namespace
 
 int run_uplink(const supervisor::WorkerBirth& birth) {
+    supervisor::set_process_title("forkmill-worker: uplink of pool " + birth.pool);
     const auto endpoint = net::parse_endpoint(birth.endpoint);
     if (!endpoint.ok()) {
         std::fprintf(stderr, "forkmill-worker: %s\n", endpoint.failure().text.c_str());

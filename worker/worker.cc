@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "core/supervisor/process_title.h"
 #include "core/supervisor/worker_birth.h"
 #include "worker/host.h"
 #include "worker/uplink.h"
@@ -30,6 +31,8 @@ worker::UserCode code_of(const Worker& self) {
 }  // namespace
 
 int Worker::run(int argc, char** argv) {
+    // A program of its user's may hold on to its argv, which a title overwrites.
+    if (worker::is_stock_program()) supervisor::init_process_title(argc, argv);
     if (auto birth = supervisor::take_birth_from_environment()) {
         if (birth->role == "uplink") return worker::run_uplink(*birth);
         return worker::run_born_worker(std::move(*birth), code_of(*this));
@@ -37,7 +40,7 @@ int Worker::run(int argc, char** argv) {
     const worker::CommandLine line = worker::read_command_line(argc, argv);
     switch (line.verb) {
         case worker::CommandVerb::Run:
-            return worker::run_host(line.loaded);
+            return worker::run_host(line.loaded, line.background);
         case worker::CommandVerb::Signal:
             return worker::signal_host(line.loaded.config, line.signal);
         default:

@@ -47,7 +47,8 @@ enum class CommandVerb : std::uint8_t { Run, Test, Signal, Exit };
 struct CommandLine {
     CommandVerb verb = CommandVerb::Exit;
     int exit_code = 0;
-    std::string signal;  ///< For Signal: stop, quit or reopen.
+    std::string signal;       ///< For Signal: stop, quit, reload or reopen.
+    bool background = false;  ///< For Run: `--daemon`.
     LoadedWorkerConfig loaded;
 };
 

@@ -35,6 +35,7 @@ WorkerCore::WorkerCore(CoreConfig config,
     : hello_(std::move(config.hello)),
       seed_(config.seed),
       leave_limit_(config.leave_limit),
+      slowlog_timeout_(config.slowlog_timeout),
       hands_(hands),
       resolve_(std::move(resolve)),
       last_heard_(now) {

@@ -122,6 +122,8 @@ class WorkerCore {
     void return_waiting();
     void check_running(base::Time now);
     void check_limits(const Running& running, base::Time now);
+    void check_slow(const Running& running, base::Time now);
+    std::string about(const Running& running, base::Time now) const;
     void end_running(Job& job, wire::Code code, std::string_view text, base::Time now);
     bool may_begin() const;
 
@@ -135,6 +137,7 @@ class WorkerCore {
     wire::Hello hello_;
     std::uint64_t seed_;
     base::Duration leave_limit_;
+    base::Duration slowlog_timeout_;
     Hands& hands_;
     Resolve resolve_;
     session::Session session_;

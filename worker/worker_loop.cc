@@ -11,8 +11,6 @@ namespace forkmill::worker {
 namespace {
 
 constexpr int kReadBatch = 256;
-constexpr base::Duration kTurnAtLeast =
-    std::chrono::seconds{2};  ///< The scoreboard's io tick lives.
 constexpr base::Duration kNoLimit = std::chrono::hours{24 * 365};
 constexpr base::Duration kFarewell = std::chrono::milliseconds{300};
 
@@ -57,7 +55,7 @@ int WorkerLoop::run() {
 }
 
 base::Time WorkerLoop::wake_at(base::Time now) {
-    base::Time next = std::min(core_->next_timer(), now + kTurnAtLeast);
+    base::Time next = std::min(core_->next_timer(), now + setup_.turn_at_least);
     const base::Duration patience = executor_->patience();
     if (patience != base::Duration::max()) next = std::min(next, now + patience);
     return executor_->ready() ? now : next;

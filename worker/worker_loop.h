@@ -32,6 +32,7 @@ struct LoopSetup {
     supervisor::SlotCells* cells = nullptr;
     std::uint16_t pool_index = 0;  ///< For Notices.
     std::uint32_t max_tasks_per_child = 0;
+    base::Duration turn_at_least = std::chrono::seconds{2};  ///< So the scoreboard's io tick lives.
     CoreConfig core;
     Registry* registry = nullptr;
     /// Makes what runs jobs, once the nested client is known.

@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
 #include "core/supervisor/last_will.h"
+#include "core/supervisor/process_title.h"
 #include "core/supervisor/stack_dump.h"
 #include "worker/module_loader.h"
 #include "worker/task_runner.h"
@@ -70,6 +71,7 @@ CoreConfig core_config(const supervisor::WorkerBirth& birth, const Registry& reg
     config.seed = base::random_number();
     config.leave_limit =
         std::chrono::milliseconds{birth.drain_timeout_ms == 0 ? 60'000 : birth.drain_timeout_ms};
+    config.slowlog_timeout = std::chrono::milliseconds{birth.slowlog_timeout_ms};
     wire::Hello& hello = config.hello;
     hello.session = base::random_session();
     hello.stream = base::random_number();
@@ -113,6 +115,8 @@ int run_worker(ProcessSetup setup) {
     loop.cells = setup.cells;
     loop.pool_index = birth.pool_index;
     loop.max_tasks_per_child = task_budget(birth);
+    loop.turn_at_least = std::min<base::Duration>(
+        loop.turn_at_least, std::chrono::milliseconds{birth.hung_timeout_ms} / 4);
     loop.core = core_config(birth, *registry);
     loop.registry = registry;
     loop.make_runner = [host = loop.core.hello.host](detail::ClientPtr nested) {
@@ -123,6 +127,8 @@ int run_worker(ProcessSetup setup) {
 }
 
 int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
+    supervisor::set_process_title("forkmill-worker: " + birth.pool + "/" +
+                                  std::to_string(birth.slot));
     base::LogLevel level = base::LogLevel::Info;
     if (birth.log_level == "debug") level = base::LogLevel::Debug;
     if (birth.log_level == "warning") level = base::LogLevel::Warning;

@@ -84,7 +84,8 @@ void Core::lose_leases(SessionIx ix, const DeathInfo& death, base::Time now, Eff
             std::find(running.begin(), running.end(), lease_of(slot, node)) != running.end();
         const Template* t = template_of(node);
         if (ran || node.started || death.host_lost) node.set(kBegan);
-        if (node.has(kTimedOut)) {
+        // With several running it is not known here whose timeout it was.
+        if (node.has(kTimedOut) || (death.timed_out && ran && running.size() == 1)) {
             wire::ErrorInfo info;
             info.code = wire::Code::TaskTimeout;
             info.what = "the task ran into its timeout and its worker was killed";

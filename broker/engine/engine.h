@@ -73,6 +73,7 @@ struct DeathInfo {
     std::string cause_name;
     std::int32_t detail = 0;  ///< Exit code or signal.
     bool expected = false;    ///< Recycle, drain, stop: blames nobody.
+    bool timed_out = false;   ///< Its supervisor ended it because its task passed its timeout.
     bool host_lost = false;   ///< The whole host is gone: blames nobody either.
     std::vector<Lease>
         running;  ///< What its scoreboard cells held; empty and !expected: nothing ran.

@@ -62,14 +62,16 @@ enum class Verb : std::uint8_t {
     // child → parent
     Up,       ///< The child is ready for work (a router: bound and serving).
     Kill,     ///< Kill worker `slot` of `pool` with pid `pid` (it did not obey); cause says why.
-    Emptied,  ///< I, a worker that leaves, run nothing any more; I only see my results through.
-    Ageing,   ///< I, a worker, will soon have to leave on purpose: start my replacement; I work on
-              ///< until I am told to drain, or have to go.
     Recycle,  ///< I, a worker, am about to leave on purpose: start my replacement
               ///< (max_tasks_per_child, hard timeout, cancel(kill)).
     Failed,   ///< I cannot start: text says why (initializer, module).
     Spawn,    ///< To a fork server: start a worker; the packet carries its socket, channel and
               ///< scoreboard fds.
+    // child → parent, too. Behind the others, because HOST records carry these numbers.
+    Emptied,  ///< I, a worker that leaves, run nothing any more; I only see my results through.
+    Ageing,   ///< I, a worker, will soon have to leave on purpose: start my replacement; I work on
+              ///< until I am told to drain, or have to go.
+    Tick,     ///< I, a relay, turn: about every 2 s.
 };
 
 struct Notice {

@@ -6,10 +6,12 @@
 #include "core/base/log.h"
 #include "core/supervisor/fork_server.h"
 #include "core/supervisor/master_impl.h"
+#include "core/supervisor/service_manager.h"
 
 namespace forkmill::supervisor {
 
-Master::Master(MasterSpec spec) : impl_(std::make_unique<Impl>(std::move(spec))) {}
+Master::Master(MasterSpec spec, const MasterReports& reports)
+    : impl_(std::make_unique<Impl>(std::move(spec), reports)) {}
 Master::~Master() = default;
 
 int Master::run() {
@@ -20,6 +22,7 @@ int Master::run() {
 int Master::Impl::run() {
     if (const base::Status ready = prepare(); !ready) {
         base::log_line(base::LogLevel::Error, "cannot start", {{"why", ready.failure().text}});
+        report_end(kExitSoftware);
         return kExitSoftware;
     }
     std::vector<Watched> events;
@@ -30,6 +33,7 @@ int Master::Impl::run() {
         for (const Watched& event : events) dispatch(event, now);
     }
     base::log_line(base::LogLevel::Info, "master ends", {{"exit_code", exit_code_}});
+    report_end(exit_code_);
     return exit_code_;
 }
 
@@ -61,7 +65,12 @@ base::Status Master::Impl::prepare() {
 
 base::Time Master::Impl::next_deadline(base::Time now) const {
     base::Time next = relay_slot_.deadline();
+    if (reports_.manager != nullptr) {
+        const base::Duration interval = reports_.manager->watchdog_interval();
+        if (interval != base::Duration::max()) next = std::min(next, fed_at_ + interval);
+    }
     if (phase_ == Phase::Boot) return next;
+    if (!places_.empty()) next = std::min(next, watch_at_);
     for (const Pool& pool : pools_) next = std::min(next, pool.slots.next_deadline(now));
     if (probe_) next = std::min(next, probe_->deadline);
     return next;
@@ -85,7 +94,9 @@ void Master::Impl::dispatch(const Watched& event, base::Time now) {
 /// Everything that is due by now, whatever woke us.
 void Master::Impl::advance(base::Time now) {
     advance_relay(now);
+    report(now);
     if (phase_ == Phase::Boot) return;
+    watch_children(now);
     bool workers_left = false;
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         pools_[pool].slots.on_tick(now, actions_);

@@ -92,9 +92,18 @@ struct MasterSpec {
     std::uint64_t seed = 0;  ///< Of the jitter; 0: from the clock.
 };
 
+class ServiceManager;
+class ReadinessPipe;
+
+/// Who wants to know how the master is; null: nobody. They outlive it.
+struct MasterReports {
+    ServiceManager* manager = nullptr;
+    ReadinessPipe* caller = nullptr;  ///< Waits until all workers are ready.
+};
+
 class Master {
   public:
-    explicit Master(MasterSpec spec);
+    explicit Master(MasterSpec spec, const MasterReports& reports = {});
     ~Master();
     Master(const Master&) = delete;
     Master& operator=(const Master&) = delete;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Master::Impl: the members that master.cc (the life), master_children.cc (births and deaths),
-// master_orders.cc (what it is told) and master_reload.cc (new configs) share.
+// master_orders.cc (what it is told), master_reload.cc (new configs), master_watch.cc (limits) and
+// master_report.cc (who is told) share.
 //
 // Invariants: as in master.h; (5) a Child's descriptors are watched exactly while it has them.
 // Threading: the process's only thread.
@@ -28,7 +29,8 @@ inline constexpr std::uint16_t kProbePool = kRelayPool - 1;  ///< In Watched: th
 
 class Master::Impl {
   public:
-    explicit Impl(MasterSpec spec) : spec_(std::move(spec)) {}
+    Impl(MasterSpec spec, const MasterReports& reports)
+        : spec_(std::move(spec)), reports_(reports) {}
     int run();
 
   private:
@@ -113,6 +115,14 @@ class Master::Impl {
     void tell(Child& child, const Notice& notice);
     void tell_relay(const Notice& notice);
 
+    // master_watch.cc: signs of life, limits.
+    void watch_children(base::Time now);
+    void watch_worker(Child& child, const WatchRules& rules, base::Time now);
+
+    // master_report.cc: who is told how it goes.
+    void report(base::Time now);
+    void report_end(int exit_code);
+
     // master_reload.cc: new configs.
     base::Result<Pool> make_pool(const PoolSpec& spec);
     void reload(base::Time now);
@@ -131,6 +141,7 @@ class Master::Impl {
     Notice notice_of(Verb verb, const Child& child) const;
 
     MasterSpec spec_;
+    const MasterReports reports_;
     Phase phase_ = Phase::Boot;
     int exit_code_ = kExitOk;
     Order stopping_by_ = Order::Reap;  ///< Stop, StopNow or Quit once one was given.
@@ -149,7 +160,14 @@ class Master::Impl {
     std::uint64_t seed_ = 0;
     std::optional<RelayPolicy> relay_policy_;
     std::uint32_t relay_generation_ = 0;
-    bool relay_up_ = false;  ///< This one said Up.
+    bool relay_up_ = false;    ///< This one said Up.
+    base::Time relay_tick_{};  ///< Its last sign of life.
+    base::Time watch_at_{};
+    bool ready_told_ = false;
+    bool stopping_told_ = false;
+    bool reloading_told_ = false;
+    base::Time fed_at_{};  ///< Of the service manager's watchdog.
+    std::string status_told_;
     std::optional<Child> relay_;
     PoolSlots::Actions actions_;
 };

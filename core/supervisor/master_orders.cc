@@ -158,6 +158,8 @@ void Master::Impl::on_worker_notice(Child& child, const Notice& notice, base::Ti
 }
 
 void Master::Impl::on_relay_notice(const Notice& notice, base::Time now) {
+    relay_tick_ = now;
+    if (notice.verb == Verb::Tick) return;
     if (notice.verb == Verb::Up) {
         relay_slot_.step(SlotEvent::Up, now, spec_.relay.timeouts);
         relay_up_ = true;

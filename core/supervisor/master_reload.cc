@@ -50,8 +50,7 @@ void set_rules(PoolSpec& pool, const WorkerRules& rules) {
     pool.timeouts.start = rules.start_timeout;
     pool.timeouts.drain = rules.drain_timeout;
     pool.timeouts.stop = rules.stop_timeout;
-    pool.watch = {
-        rules.hung_timeout, rules.max_memory_per_child, rules.kill_memory_per_child};
+    pool.watch = {rules.hung_timeout, rules.max_memory_per_child, rules.kill_memory_per_child};
 }
 
 base::Result<Master::Impl::Pool> Master::Impl::make_pool(const PoolSpec& spec) {

@@ -10,8 +10,8 @@ using std::chrono::seconds;
 WorkerRules read_worker_rules(base::ConfigSection s, std::uint32_t workers_fallback) {
     constexpr std::uint64_t kLeastMemory = 1ULL << 20;  // Less than that no process has.
     WorkerRules rules;
-    rules.workers = s.integer<std::uint32_t>(
-        "workers", {.min = 1, .max = 1024, .fallback = workers_fallback});
+    rules.workers =
+        s.integer<std::uint32_t>("workers", {.min = 1, .max = 1024, .fallback = workers_fallback});
     rules.threads = s.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
     rules.max_tasks_per_child =
         s.integer<std::uint32_t>("max_tasks_per_child", {.min = 0, .max = 1'000'000'000});

@@ -13,8 +13,8 @@ namespace forkmill::supervisor {
 struct WorkerRules {
     std::uint32_t workers = 1;
     std::uint32_t threads = 1;
-    std::uint32_t max_tasks_per_child = 0;   ///< 0: no limit, here and below.
-    std::uint64_t max_memory_per_child = 0;  ///< Resident bytes after which it is replaced,
+    std::uint32_t max_tasks_per_child = 0;    ///< 0: no limit, here and below.
+    std::uint64_t max_memory_per_child = 0;   ///< Resident bytes after which it is replaced,
     std::uint64_t kill_memory_per_child = 0;  ///< and those at which it is killed (cause oom).
     base::Duration start_timeout = std::chrono::seconds{30};
     base::Duration drain_timeout = std::chrono::seconds{60};
