@@ -60,7 +60,7 @@ int main(int argc, char** argv) {
         forkmill::Pool pool{options};
         ProgressBar bar{"counting", files.size()};
         Counts total;
-        for (Counts counts : pool.imap_unordered(count_words, files)) {
+        for (const Counts& counts : pool.imap_unordered(count_words, files)) {
             for (const auto& [word, count] : counts) total[word] += count;
             bar.advance();
         }

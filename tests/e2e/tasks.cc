@@ -81,6 +81,44 @@ int do_end_by(std::string how) {
     throw std::runtime_error("unknown end: " + how);
 }
 
+void pause_for_ever(int) {
+    for (;;) ::pause();
+}
+
+int do_freeze(std::string notes) {
+    struct sigaction action {};
+    action.sa_handler = pause_for_ever;
+    ::sigaction(SIGUSR2, &action, nullptr);
+    ::tgkill(::getpid(), ::getpid(), SIGUSR2);  // The first thread is the I/O thread.
+    note(notes, ::getpid());
+    pause_for_ever(0);
+    return 0;
+}
+
+int do_stubborn(std::string notes, int ms) {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    struct sigaction ignore {};
+    ignore.sa_handler = SIG_IGN;
+    for (const int signo : {SIGABRT, SIGTERM, SIGINT}) ::sigaction(signo, &ignore, nullptr);
+    return do_deaf(std::move(notes), ms);
+}
+
+std::string do_partial() {
+    const std::stop_token stop = context().stop;
+    while (!stop.stop_requested()) std::this_thread::yield();
+    return "half";
+}
+
+int do_grab(std::string notes, std::string gate, int mib) {
+    const auto bytes = static_cast<std::size_t>(mib) << 20;
+    auto* kept = new std::string(bytes, 'x');
+    note(notes, ::getpid());
+    wait_at(gate);
+    return kept->back() == 'x' ? mib : 0;
+}
+
 int do_leave_orphans(int count) {
     for (int i = 0; i < count; ++i) {
         const pid_t child = ::fork();
@@ -145,6 +183,10 @@ Tasks all_tasks() {
     tasks.bind(echo, [](std::string what) { return what; });
     tasks.bind(end_by, &do_end_by);
     tasks.bind(leave_orphans, &do_leave_orphans);
+    tasks.bind(freeze, &do_freeze);
+    tasks.bind(stubborn, &do_stubborn);
+    tasks.bind(partial, &do_partial);
+    tasks.bind(grab, &do_grab);
     tasks.bind(text, [](std::size_t size) { return std::string(size, 't'); });
     tasks.bind(throw_text,
                [](std::size_t size) -> int { throw std::runtime_error(std::string(size, 'e')); });

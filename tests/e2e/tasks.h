@@ -30,6 +30,14 @@ inline constexpr Task<"e2e.echo", std::string(std::string)> echo;
 inline constexpr Task<"e2e.text", std::string(std::size_t)> text;
 /// Ends its worker: exit0, exit3, abort, terminate, segv, stack or bad_free.
 inline constexpr Task<"e2e.end_by", int(std::string)> end_by;
+/// Stops its worker's I/O thread for good, notes its process and waits.
+inline constexpr Task<"e2e.freeze", int(std::string)> freeze;
+/// Blocks every signal it can, notes its process and runs on for so many milliseconds.
+inline constexpr Task<"e2e.stubborn", int(std::string, int)> stubborn;
+/// Runs until it is asked to stop; gives back what it has.
+inline constexpr Task<"e2e.partial", std::string()> partial;
+/// Takes so many MiB of memory for good, notes its process and waits at the gate.
+inline constexpr Task<"e2e.grab", int(std::string, std::string, int)> grab;
 /// Leaves that many children behind, whose parents ended before them; each lives a moment.
 inline constexpr Task<"e2e.leave_orphans", int(int)> leave_orphans;
 /// Throws a runtime_error with so long a text.

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+// Cases 19, 21 to 25, 30: tasks and processes that take too long or too much.
+#include <signal.h>
+
+#include <algorithm>
+
+#include "tests/supervision/supervised.h"
+
+namespace forkmill::e2e {
+namespace {
+
+using namespace std::chrono_literals;
+using test::process_alive;
+using test::process_state;
+using test::stretched;
+using test::wait_until;
+
+SUPERVISION(19, AStoppedRouterHarmsNobody) {
+    Daemon& broker = start_pool({.workers = 2});
+    const std::vector<pid_t> before = workers();
+    const pid_t router = router_of(broker);
+    auto results = pool().map_async(text, std::vector<std::size_t>(2000, 20));
+    ASSERT_EQ(::kill(router, SIGSTOP), 0);
+    ASSERT_TRUE(wait_until([&] { return in_log(broker, "child stopped by a signal"); }, kLimit));
+    EXPECT_FALSE(results.wait(300ms));
+    ASSERT_EQ(::kill(router, SIGCONT), 0);
+    EXPECT_EQ(results.get(kLimit).size(), 2000U);
+    EXPECT_EQ(workers(), before);
+    EXPECT_EQ(router_of(broker), router);
+}
+
+SUPERVISION(21, AnEndlessTaskIsEndedAtItsTimeoutWithItsStackInTheLog) {
+    Daemon& broker = start_pool({.workers = 2});
+    const auto asked = Clock::now();
+    auto result = pool().apply_async(deaf.with({.timeout = 500ms}), notes(), 600'000);
+    const pid_t victim = noted(1)[0];
+    EXPECT_THROW(result.get(kLimit), TaskTimeout);
+    EXPECT_LT(Clock::now() - asked, stretched(1500ms));
+    EXPECT_TRUE(wait_until([&] { return process_state(victim) == 0; }, kLimit));
+    EXPECT_LT(Clock::now() - asked, stretched(2600ms));
+    EXPECT_TRUE(in_log(broker, "forkmill: timeout of task e2e.deaf"));
+    EXPECT_TRUE(in_log(broker, "  #0 "));
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+}
+
+SUPERVISION(22, ATaskThatBlocksEverySignalIsEndedAllTheSame) {
+    start_pool({.workers = 2});
+    const auto asked = Clock::now();
+    auto result = pool().apply_async(stubborn.with({.timeout = 500ms}), notes(), 600'000);
+    const pid_t victim = noted(1)[0];
+    EXPECT_THROW(result.get(kLimit), TaskTimeout);
+    EXPECT_TRUE(wait_until([&] { return process_state(victim) == 0; }, kLimit));
+    EXPECT_LT(Clock::now() - asked, stretched(3100ms));
+}
+
+SUPERVISION(22, AWorkerThatStandsStillIsAbortedThenKilledAndItsTaskIsTold) {
+    Daemon& broker = start_pool({.workers = 2, .pool = "    hung_timeout: 400ms\n"});
+    const auto asked = Clock::now();
+    auto result = pool().apply_async(freeze.with({.at_most_once = true}), notes());
+    const pid_t victim = noted(1)[0];
+    try {
+        result.get(kLimit);
+        ADD_FAILURE() << "it came back";
+    } catch (const WorkerLost& lost) {
+        EXPECT_EQ(lost.cause(), "hung");
+        EXPECT_NE(lost.report().find("  #0 "), std::string::npos) << lost.report();
+    }
+    EXPECT_TRUE(wait_until([&] { return process_state(victim) == 0; }, kLimit));
+    EXPECT_LT(Clock::now() - asked, stretched(5s));
+    EXPECT_TRUE(in_log(broker, "stands still"));
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+}
+
+SUPERVISION(23, ATaskThatObeysItsSoftTimeoutKeepsItsWorker) {
+    start_pool({.workers = 2});
+    const std::vector<pid_t> before = workers();
+    EXPECT_EQ(pool().apply(partial.with({.soft_timeout = 100ms, .timeout = 20s})), "half");
+    EXPECT_EQ(workers(), before);
+}
+
+SUPERVISION(24, AnEndlessTaskIsEndedOnTimeWithoutARouter) {
+    Daemon& broker = start_pool({.workers = 2});
+    static_cast<void>(
+        pool().apply_async(deaf.with({.timeout = 700ms, .max_retries = 0}), notes(), 600'000));
+    const pid_t victim = noted(1)[0];
+    const auto asked = Clock::now();
+    const pid_t router = router_of(broker);
+    ASSERT_EQ(::kill(router, SIGSTOP), 0);
+    EXPECT_TRUE(wait_until([&] { return process_state(victim) == 0; }, kLimit));
+    EXPECT_LT(Clock::now() - asked, stretched(4s));
+    ASSERT_EQ(::kill(router, SIGCONT), 0);
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+}
+
+SUPERVISION(25, AnIdleWorkerIsNotBoundByTaskLimits) {
+    Daemon& broker = start_pool({.workers = 1, .pool = "    hung_timeout: 400ms\n"});
+    const std::vector<pid_t> before = workers();
+    EXPECT_EQ(pool().apply(echo.with({.timeout = 200ms}), std::string{"x"}), "x");
+    const auto until = Clock::now() + 2s;
+    EXPECT_TRUE(wait_until([&] { return Clock::now() > until; }, kLimit));
+    EXPECT_EQ(workers(), before);
+    EXPECT_FALSE(in_log(broker, "worker is ended"));
+}
+
+SUPERVISION(30, AWorkerThatGrewIsReplacedAfterItsTask) {
+    start_pool({.workers = 2, .pool = "    max_memory_per_child: 100MiB\n"});
+    const std::vector<pid_t> before = workers();
+    Gate gate{gate_file()};
+    auto result = pool().apply_async(grab.with({.at_most_once = true}), notes(), gate.name(), 120);
+    const pid_t grown = noted(1)[0];
+    EXPECT_TRUE(wait_until([&] { return state_of(grown) == "draining"; }, kLimit))
+        << state_of(grown);
+    gate.open();
+    EXPECT_EQ(result.get(kLimit), 120) << "the task ended well";
+    EXPECT_TRUE(wait_until([&] { return process_state(grown) == 0; }, kLimit));
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+}
+
+SUPERVISION(30, AWorkerThatTakesTooMuchIsKilledAndItsTaskSaysWhy) {
+    Daemon& broker = start_pool({.workers = 2, .pool = "    kill_memory_per_child: 100MiB\n"});
+    Gate gate{gate_file()};
+    auto result = pool().apply_async(grab.with({.at_most_once = true}), notes(), gate.name(), 120);
+    try {
+        result.get(kLimit);
+        ADD_FAILURE() << "it came back";
+    } catch (const WorkerLost& lost) {
+        EXPECT_EQ(lost.cause(), "oom");
+    }
+    EXPECT_TRUE(in_log(broker, "more memory than kill_memory_per_child"));
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+}
+
+TEST_F(Supervised, ASlowTaskIsExplainedOnceAndGoesOn) {
+    Daemon& broker = start_pool({.workers = 1, .pool = "    slowlog_timeout: 200ms\n"});
+    EXPECT_EQ(pool().apply(deaf, notes(), 900), 900);
+    EXPECT_TRUE(wait_until([&] { return in_log(broker, "  #0 "); }, kLimit));
+    EXPECT_EQ(times_in_log(broker, "forkmill: slow task e2e.deaf"), 1);
+}
+
+}  // namespace
+}  // namespace forkmill::e2e
