@@ -41,19 +41,19 @@ constexpr Cell Emp{true, S::Empty};
 // is starting holds no task, so Drain ends it. Died counts in every state that has a process.
 // clang-format off
 constexpr std::array<std::array<Cell, kSlotEvents>, kSlotStates> kTable{{
-//              Launched Up   Leave Drain Stop Kill Paused Resumed Died Due  Hang Wait Forbid Retire
-/*Empty     */{{ Sta,     ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___, ___, Wai, Fai,   ___ }},
-/*Starting  */{{ ___,     Rdy, Lve,  Trm,  Trm, Kil, Sus,   ___,    Rpd, Abt, ___, ___, ___,   ___ }},
-/*Ready     */{{ ___,     ___, Lve,  Drn,  Trm, Kil, Sus,   ___,    Rpd, ___, Abt, ___, ___,   ___ }},
-/*Draining  */{{ ___,     ___, ___,  Drn,  Trm, Kil, Sus,   ___,    Rpd, Trm, Abt, ___, ___,   ___ }},
-/*Term      */{{ ___,     ___, ___,  ___,  ___, Kil, ___,   ___,    Rpd, Kil, ___, ___, ___,   ___ }},
-/*Abort     */{{ ___,     ___, ___,  ___,  ___, Kil, ___,   ___,    Rpd, Kil, ___, ___, ___,   ___ }},
-/*Kill      */{{ ___,     ___, ___,  ___,  ___, ___, ___,   ___,    Rpd, Giv, ___, ___, ___,   ___ }},
-/*Suspended */{{ ___,     RdL, Lve,  DrL,  Kil, Kil, ___,   Res,    Rpd, Kil, ___, ___, ___,   ___ }},
-/*Unkillable*/{{ ___,     ___, ___,  ___,  ___, ___, ___,   ___,    Rpd, ___, ___, ___, ___,   ___ }},
-/*Reaped    */{{ ___,     ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___, ___, Wai, Fai,   Emp }},
-/*Backoff   */{{ ___,     ___, ___,  ___,  ___, ___, ___,   ___,    ___, Emp, ___, ___, Fai,   Emp }},
-/*Failed    */{{ ___,     ___, ___,  ___,  ___, ___, ___,   ___,    ___, ___, ___, ___, ___,   Emp }},
+// SlotEvent:   Laun Up   Leav Drai Stop Kill Paus Resu Died Due  Hang Wait Forb Reti
+/*Empty     */{{ Sta, ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, Wai, Fai, ___ }},
+/*Starting  */{{ ___, Rdy, Lve, Trm, Trm, Kil, Sus, ___, Rpd, Abt, ___, ___, ___, ___ }},
+/*Ready     */{{ ___, ___, Lve, Drn, Trm, Kil, Sus, ___, Rpd, ___, Abt, ___, ___, ___ }},
+/*Draining  */{{ ___, ___, ___, Drn, Trm, Kil, Sus, ___, Rpd, Trm, Abt, ___, ___, ___ }},
+/*Term      */{{ ___, ___, ___, ___, ___, Kil, ___, ___, Rpd, Kil, ___, ___, ___, ___ }},
+/*Abort     */{{ ___, ___, ___, ___, ___, Kil, ___, ___, Rpd, Kil, ___, ___, ___, ___ }},
+/*Kill      */{{ ___, ___, ___, ___, ___, ___, ___, ___, Rpd, Giv, ___, ___, ___, ___ }},
+/*Suspended */{{ ___, RdL, Lve, DrL, Kil, Kil, ___, Res, Rpd, Kil, ___, ___, ___, ___ }},
+/*Unkillable*/{{ ___, ___, ___, ___, ___, ___, ___, ___, Rpd, ___, ___, ___, ___, ___ }},
+/*Reaped    */{{ ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, Wai, Fai, Emp }},
+/*Backoff   */{{ ___, ___, ___, ___, ___, ___, ___, ___, ___, Emp, ___, ___, Fai, Emp }},
+/*Failed    */{{ ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, ___, Emp }},
 }};
 // clang-format on
 
