@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "broker/daemon.h"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "core/base/log.h"
 #include "core/net/listen.h"
 #include "core/supervisor/daemonize.h"
+#include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/module_store.h"
 #include "core/supervisor/probe.h"
@@ -39,9 +41,13 @@ int complain(int code, const std::string& text) {
     return code;
 }
 
-std::filesystem::path own_program() {
-    std::error_code ignored;
-    return std::filesystem::read_symlink("/proc/self/exe", ignored);
+/// Where this program was when it started; by now another may lie there.
+const std::filesystem::path& own_program() {
+    static const std::filesystem::path path = [] {
+        std::error_code ignored;
+        return std::filesystem::read_symlink("/proc/self/exe", ignored);
+    }();
+    return path;
 }
 
 /// A listening socket, whose file goes with it.
@@ -91,7 +97,8 @@ supervisor::CommandBuilder router_command(const ServedPtr& served,
         const auto incarnation = state.raise_incarnation();
         if (!incarnation.ok()) return incarnation.failure();
         supervisor::Command command;
-        command.argv = {own_program().string(), "--router"};
+        // Not by its name: a router is of its master's build, whatever lies there by now.
+        command.argv = {"/proc/self/exe", "--router"};
         command.environment = supervisor::to_environment(child);
         const auto set = [&](const char* name, const std::string& value) {
             command.environment.push_back(std::string{name} + "=" + value);
@@ -172,7 +179,7 @@ std::string router_identity(const Served& served, const std::string& dump) {
         if (!skipping) identity += line;
     }
     for (const std::string& name : served.pool_names) identity += name + "\n";
-    return identity;
+    return identity + supervisor::identity_of_file("/proc/self/exe");
 }
 
 class Daemon {
@@ -183,8 +190,12 @@ class Daemon {
     base::Result<supervisor::MasterSpec> make_spec(BrokerConfig config,
                                                    const supervisor::Judged& judged);
 
+    /// What a Daemon saved before the exec.
+    static base::Result<Daemon> take_over(const std::string& saved, const BrokerConfig& config);
+
   private:
     base::Result<supervisor::MasterSpec> respec(const std::string& result);
+    std::string save(std::vector<int>& kept) const;
 
     supervisor::StateDir state_;
     ServedPtr served_;
@@ -233,7 +244,65 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
         return supervisor::probe_command(std::move(argv), fd);
     };
     spec.reload.respec = [this](const std::string& result) { return respec(result); };
+    spec.upgrade.argv = supervisor::original_command_line();
+    std::erase(spec.upgrade.argv, "--daemon");
+    if (!spec.upgrade.argv.empty()) {
+        spec.upgrade.argv[0] = own_program().string();
+        spec.upgrade.save = [this](std::vector<int>& kept) { return save(kept); };
+    }
     return spec;
+}
+
+std::string Daemon::save(std::vector<int>& kept) const {
+    supervisor::PieceWriter out;
+    out.text(state_.path());
+    kept.push_back(state_.lock_fd());
+    out.number(state_.lock_fd());
+    out.text(served_->host_key);
+    out.number(static_cast<std::int64_t>(served_->pool_names.size()));
+    for (const std::string& name : served_->pool_names) out.text(name);
+    out.number(static_cast<std::int64_t>(served_->sockets.size()));
+    for (const auto& [name, socket] : served_->sockets) {
+        const net::Listener& listener = socket->listener;
+        out.text(name);
+        out.text(net::to_string(listener.endpoint));
+        kept.push_back(listener.fd.get());
+        out.number(listener.fd.get());
+        if (listener.lock) kept.push_back(listener.lock.get());
+        out.number(listener.lock ? listener.lock.get() : -1);
+    }
+    return out.take();
+}
+
+base::Result<Daemon> Daemon::take_over(const std::string& saved, const BrokerConfig& config) {
+    constexpr std::int64_t kMany = 100'000;
+    supervisor::PieceReader in{saved};
+    const std::string path = in.text();
+    const auto lock = static_cast<int>(in.number());
+    auto served = std::make_shared<Served>();
+    served->host_key = in.text();
+    const std::int64_t pools = in.number();
+    for (std::int64_t i = 0; i < std::min(pools, kMany) && in.good(); ++i)
+        served->pool_names.push_back(in.text());
+    const std::int64_t sockets = in.number();
+    for (std::int64_t i = 0; i < std::min(sockets, kMany) && in.good(); ++i) {
+        std::string name = in.text();
+        const auto endpoint = net::parse_endpoint(in.text());
+        if (!endpoint.ok()) return endpoint.failure();
+        net::Listener listener;
+        listener.endpoint = endpoint.value();
+        listener.fd = net::UniqueFd{static_cast<int>(in.number())};
+        listener.lock = net::UniqueFd{static_cast<int>(in.number())};
+        for (const int fd : {listener.fd.get(), listener.lock.get()})
+            if (fd >= 0) ::fcntl(fd, F_SETFD, FD_CLOEXEC);
+        served->sockets.emplace_back(std::move(name),
+                                     std::make_shared<const Socket>(std::move(listener)));
+    }
+    if (!in.good() || path != config.state_dir)
+        return base::Failure{"state_dir cannot change in an upgrade; expected " + path};
+    Daemon daemon{supervisor::StateDir::adopt(path, supervisor::OwnedFd{lock})};
+    daemon.served_ = std::move(served);
+    return daemon;
 }
 
 base::Result<supervisor::MasterSpec> Daemon::respec(const std::string& result) {
@@ -276,44 +345,58 @@ bool parse_number(const std::string& text, T& value) {
     return error == std::errc{} && end == text.data() + text.size();
 }
 
+base::Result<Daemon> open_daemon(const BrokerConfig& config, const supervisor::SavedMaster* saved) {
+    if (saved != nullptr) return Daemon::take_over(saved->owner, config);
+    auto state = supervisor::StateDir::open(config.state_dir);
+    if (!state.ok()) return state.failure();
+    return Daemon{std::move(state).value()};
+}
+
 int serve(const LoadedConfig& loaded,
           const DaemonWanted& wanted,
+          const supervisor::SavedMaster* saved,
           supervisor::ReadinessPipe& caller) {
     const BrokerConfig& config = loaded.config;
     supervisor::ServiceManager manager;
     supervisor::set_process_title("forkmilld: master " + wanted.file);
     supervisor::hold_master_signals();
-    auto state = supervisor::StateDir::open(config.state_dir);
-    if (!state.ok())
-        return complain(supervisor::exit_code_for(state.failure()), state.failure().text);
+    base::Result<Daemon> daemon = open_daemon(config, saved);
+    if (!daemon.ok())
+        return complain(supervisor::exit_code_for(daemon.failure()), daemon.failure().text);
     static_cast<void>(
         base::log_start({.name = "forkmilld", .level = config.log_level, .file = config.log_file}));
     const auto judged = judge(loaded, true);
     std::vector<std::string> used;
     for (const auto& [pool, modules] : judged.value().modules)
         used.insert(used.end(), modules.begin(), modules.end());
-    Daemon daemon{std::move(state).value()};
-    supervisor::sweep_modules(daemon.modules_directory(), used);
-    auto spec = daemon.make_spec(config, judged.value());
+    if (saved == nullptr) supervisor::sweep_modules(daemon.value().modules_directory(), used);
+    auto spec = daemon.value().make_spec(config, judged.value());
     if (!spec.ok()) return complain(supervisor::kExitTempFail, spec.failure().text);
-    return supervisor::Master{std::move(spec).value(), {&manager, &caller}}.run();
+    supervisor::Master master{std::move(spec).value(), {&manager, &caller}};
+    return saved == nullptr ? master.run() : master.run(*saved);
 }
 
 }  // namespace
 
 int run_daemon(const LoadedConfig& loaded, const DaemonWanted& wanted) {
+    std::optional<supervisor::SavedMaster> saved;
+    if (const auto handover = supervisor::take_handover_fd()) {
+        auto read = supervisor::read_handover(*handover);
+        if (!read.ok()) return complain(supervisor::kExitConfig, read.failure().text);
+        saved = std::move(read).value();
+    }
     if (const auto probe = supervisor::take_probe_fd()) {
         const auto judged = judge(loaded, false);
         if (!judged.ok()) return complain(supervisor::kExitConfig, judged.failure().text);
         return supervisor::answer_probe(*probe, judged.value());
     }
     supervisor::ReadinessPipe caller;
-    if (wanted.background) {
+    if (wanted.background && !saved) {
         auto begun = supervisor::daemonize({.name = "forkmilld"});
         if (!begun.ok()) return complain(supervisor::kExitTempFail, begun.failure().text);
         caller = std::move(begun).value();
     }
-    const int code = serve(loaded, wanted, caller);
+    const int code = serve(loaded, wanted, saved ? &*saved : nullptr, caller);
     caller.failed(code);
     return code;
 }

@@ -15,12 +15,19 @@ Master::Master(MasterSpec spec, const MasterReports& reports)
 Master::~Master() = default;
 
 int Master::run() {
-    return impl_->run();
+    return impl_->run(nullptr);
+}
+
+int Master::run(const SavedMaster& saved) {
+    return impl_->run(&saved);
 }
 
 /// The master's whole life: wait, look at what happened, do what is due.
-int Master::Impl::run() {
-    if (const base::Status ready = prepare(); !ready) {
+int Master::Impl::run(const SavedMaster* saved) {
+    base::Status ready = prepare();
+    if (ready.ok())
+        ready = saved == nullptr ? make_pools() : take_over(*saved, base::monotonic_now());
+    if (!ready) {
         base::log_line(base::LogLevel::Error, "cannot start", {{"why", ready.failure().text}});
         report_end(kExitSoftware);
         return kExitSoftware;
@@ -55,12 +62,16 @@ base::Status Master::Impl::prepare() {
     become_subreaper();
     seed_ = spec_.seed != 0 ? spec_.seed : static_cast<std::uint64_t>(base::wall_now());
     relay_policy_.emplace(spec_.relay.respawn, seed_);
+    return watcher_->watch(signals_->fd(), {.kind = Watched::Kind::Signals});
+}
+
+base::Status Master::Impl::make_pools() {
     for (const PoolSpec& pool : std::exchange(spec_.pools, {})) {
         base::Result<Pool> made = make_pool(pool);
         if (!made) return made.failure();
         pools_.push_back(std::move(made).value());
     }
-    return watcher_->watch(signals_->fd(), {.kind = Watched::Kind::Signals});
+    return base::Done{};
 }
 
 base::Time Master::Impl::next_deadline(base::Time now) const {

@@ -15,6 +15,8 @@
 // at once, changed pools roll (pool_slots.h), a changed relay is replaced while connections wait in
 // the listening sockets' backlog. What cannot start is taken back. One reload at a time; of those
 // asked for meanwhile, one follows.
+// USR2: the new program rehearses, then is executed in place: same pid, same children; what it
+// would start otherwise is then replaced as in a reload.
 #pragma once
 
 #include <cstdint>
@@ -83,16 +85,25 @@ struct ReloadSpec {
     base::Duration timeout = std::chrono::seconds{60};  ///< Of the probe.
 };
 
+/// USR2: the new program is executed in place, once a rehearsal of it went well.
+struct UpgradeSpec {
+    std::vector<std::string> argv;  ///< argv[0] is the path.
+    /// What the owner's successor needs, with the descriptors that it names. Empty: no upgrades.
+    std::function<std::string(std::vector<int>& kept)> save;
+};
+
 struct MasterSpec {
     RelaySpec relay;
     std::vector<PoolSpec> pools;  ///< A pool's index here is `pool` in Notices.
     base::Duration shutdown_timeout = std::chrono::seconds{30};
     std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
     ReloadSpec reload;
+    UpgradeSpec upgrade;
     std::uint64_t seed = 0;  ///< Of the jitter; 0: from the clock.
 };
 
 class ServiceManager;
+struct SavedMaster;
 class ReadinessPipe;
 
 /// Who wants to know how the master is; null: nobody. They outlive it.
@@ -111,6 +122,8 @@ class Master {
     /// Supervises until told to stop; returns the process's exit code. REQUIRES: no other thread.
     /// Takes over the process's signals and its children.
     int run();
+    /// The same in the program that was executed in place: takes over what it was handed.
+    int run(const SavedMaster& saved);
 
   private:
     class Impl;

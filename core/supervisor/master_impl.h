@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/supervisor/channel.h"
+#include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/pool_slots.h"
 #include "core/supervisor/reaper.h"
@@ -31,7 +32,7 @@ class Master::Impl {
   public:
     Impl(MasterSpec spec, const MasterReports& reports)
         : spec_(std::move(spec)), reports_(reports) {}
-    int run();
+    int run(const SavedMaster* saved);
 
   private:
     enum class Phase : std::uint8_t {
@@ -75,6 +76,7 @@ class Master::Impl {
 
     // master.cc: the life.
     base::Status prepare();
+    base::Status make_pools();
     base::Time next_deadline(base::Time now) const;
     void dispatch(const Watched& event, base::Time now);
     void advance(base::Time now);
@@ -123,10 +125,19 @@ class Master::Impl {
     void report(base::Time now);
     void report_end(int exit_code);
 
+    // master_upgrade.cc: a new program.
+    void upgrade(base::Time now);
+    SavedMaster save(std::vector<int>& kept);
+    void execute_in_place();
+    base::Status take_over(const SavedMaster& saved, base::Time now);
+    Pool adopt_pool(const PoolSpec& spec, Scoreboard board);
+    void adopt_children(std::uint16_t index, const SavedPool& old, base::Time now);
+    void adopt_child(std::optional<Child>& place, std::uint16_t pool, const SavedChild& saved);
+
     // master_reload.cc: new configs.
     base::Result<Pool> make_pool(const PoolSpec& spec);
     void reload(base::Time now);
-    base::Status start_probe(base::Time now);
+    base::Status start_probe(base::Time now, int handover_fd = -1);
     void on_probe_death(const ChildEvent& death, base::Time now);
     void apply(MasterSpec fresh, base::Time now);
     base::Status apply_pool(const PoolSpec& spec, base::Time now);
@@ -157,6 +168,7 @@ class Master::Impl {
     bool reloading_ = false;       ///< From the order until the last pool has rolled.
     bool reload_failed_ = false;   ///< A part of it was taken back.
     bool reload_pending_ = false;  ///< Asked for again meanwhile.
+    bool upgrading_ = false;       ///< The probe is a rehearsal.
     std::uint64_t seed_ = 0;
     std::optional<RelayPolicy> relay_policy_;
     std::uint32_t relay_generation_ = 0;

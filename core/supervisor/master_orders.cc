@@ -56,6 +56,7 @@ void Master::Impl::obey(Order order, base::Time now) {
         case Order::Reload:
             return reload(now);
         case Order::Upgrade:
+            return upgrade(now);
         case Order::DrainWorkers:
             base::log_line(LogLevel::Warning,
                            "this build does not serve that signal yet; nothing was changed");

@@ -19,6 +19,7 @@ using base::LogLevel;
 
 namespace {
 
+constexpr base::Duration kRehearsalLimit = std::chrono::seconds{10};
 constexpr std::size_t kResultMax = 16 << 20;  ///< Bytes of a judged config.
 
 base::Failure system_failure(const char* what) {
@@ -77,7 +78,8 @@ void Master::Impl::reload(base::Time now) {
         fail_reload(started.failure().text);
 }
 
-base::Status Master::Impl::start_probe(base::Time now) {
+/// With a handover it is a rehearsal of the new program's start as well.
+base::Status Master::Impl::start_probe(base::Time now, int handover_fd) {
     OwnedFd result{::memfd_create("forkmill-reload", MFD_CLOEXEC)};
     if (!result) return system_failure("cannot make room for the new config");
     std::array<int, 2> err{};
@@ -87,16 +89,22 @@ base::Status Master::Impl::start_probe(base::Time now) {
     ::fcntl(err_read.get(), F_SETFL, O_NONBLOCK);
     base::Result<Command> command = spec_.reload.probe(result.get());
     if (!command) return command.failure();
+    std::vector<int> inherit{result.get()};
+    if (handover_fd >= 0) {
+        inherit.push_back(handover_fd);
+        command.value().environment.push_back(handover_variable(handover_fd));
+        command.value().argv = spec_.upgrade.argv;
+    }
     Program program{std::move(command.value().argv),
                     environment_with(command.value().environment),
-                    {result.get()},
+                    std::move(inherit),
                     err_write.get()};
     base::Result<Spawned> spawned = spawn_program(program);
     if (!spawned) return spawned.failure();
     probe_.emplace(Probe{std::move(spawned).value(),
                          StderrTail{std::move(err_read), "[reload] "},
                          std::move(result),
-                         now + spec_.reload.timeout});
+                         now + (handover_fd < 0 ? spec_.reload.timeout : kRehearsalLimit)});
     // Its death raises SIGCHLD, watched or not.
     static_cast<void>(
         watcher_->watch(probe_->err.fd(), {.kind = Watched::Kind::Stderr, .pool = kProbePool}));
@@ -109,14 +117,16 @@ void Master::Impl::on_probe_death(const ChildEvent& death, base::Time now) {
     const Probe probe = std::move(*probe_);
     probe_.reset();
     if (phase_ != Phase::Running) return;
+    const bool upgrading = std::exchange(upgrading_, false);
     if (death.kind != ChildEvent::Kind::Exited || death.detail != kExitOk) {
         const bool exited = death.kind == ChildEvent::Kind::Exited;
-        return fail_reload(
-            (exited ? "the new config is not good (exit " : "the probe ended by signal (") +
-            std::to_string(death.detail) + "): " + std::string{probe.err.tail()});
+        return fail_reload((exited ? "the new config or program is not good (exit "
+                                   : "the probe ended by signal (") +
+                           std::to_string(death.detail) + "): " + std::string{probe.err.tail()});
     }
     const base::Result<std::string> result = read_whole(probe.result.get());
     if (!result) return fail_reload(result.failure().text);
+    if (upgrading) return execute_in_place();
     base::Result<MasterSpec> fresh = spec_.reload.respec(result.value());
     if (!fresh) return fail_reload(fresh.failure().text);
     apply(std::move(fresh).value(), now);

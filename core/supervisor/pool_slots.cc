@@ -255,6 +255,35 @@ void PoolSlots::check_broken(Actions& out) {
     out.push_back({Kind::Broken});
 }
 
+SavedChild PoolSlots::save(std::uint32_t slot) const {
+    const Entry& entry = slots_[slot];
+    SavedChild saved;
+    saved.slot = slot;
+    saved.generation = entry.generation;
+    saved.state = entry.life.state();
+    saved.was_ready = entry.was_ready;
+    saved.leaving = entry.leaving;
+    saved.emptied = entry.emptied;
+    saved.current = !is_old(entry);
+    saved.doom = entry.doom;
+    return saved;
+}
+
+void PoolSlots::adopt(const SavedChild& saved, base::Time now) {
+    Entry& entry = slots_[saved.slot];
+    entry.generation = saved.generation;
+    if (saved.pid <= 0) return;
+    entry.pid = saved.pid;
+    entry.born = base::Time{std::chrono::nanoseconds{saved.born_ns}};
+    entry.was_ready = saved.was_ready;
+    entry.leaving = saved.leaving;
+    entry.emptied = saved.emptied;
+    entry.doom = saved.doom;
+    entry.version = saved.current ? version_ : 0;
+    entry.life.adopt(saved.state, now, timeouts_);
+    ever_ready_ = ever_ready_ || saved.was_ready;
+}
+
 void PoolSlots::kill(std::uint32_t slot, Cause cause, base::Time now, Actions& out) {
     Entry& entry = slots_[slot];
     if (!entry.life.has_process()) return;

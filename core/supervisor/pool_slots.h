@@ -15,6 +15,7 @@
 
 #include "core/base/time.h"
 #include "core/supervisor/channel.h"
+#include "core/supervisor/handover.h"
 #include "core/supervisor/respawn_policy.h"
 #include "core/supervisor/slot.h"
 
@@ -101,6 +102,10 @@ class PoolSlots {
     /// Drains all for at most `limit`, then TERM, then KILL. May be repeated with another limit.
     void close(base::Duration limit, base::Time now, Actions& out);
     void kill_all(base::Time now, Actions& out);
+
+    /// For the program that takes over; its caller adds the descriptors.
+    SavedChild save(std::uint32_t slot) const;
+    void adopt(const SavedChild& saved, base::Time now);
 
     std::uint32_t workers() const { return workers_; }
     std::uint32_t capacity() const { return static_cast<std::uint32_t>(slots_.size()); }

@@ -98,6 +98,12 @@ std::string_view name_of(SlotState state) {
     return names[static_cast<std::size_t>(state)];
 }
 
+void Slot::adopt(SlotState state, base::Time now, const SlotTimeouts& timeouts) {
+    state_ = state;
+    resume_ = SlotState::Ready;
+    deadline_ = after(now, limit_of(state, timeouts));
+}
+
 SlotAct Slot::step(SlotEvent event,
                    base::Time now,
                    const SlotTimeouts& timeouts,

@@ -82,6 +82,9 @@ class Slot {
                  const SlotTimeouts& timeouts,
                  std::optional<base::Duration> limit = std::nullopt);
 
+    /// A process that somebody else brought to this state; its deadline begins anew.
+    void adopt(SlotState state, base::Time now, const SlotTimeouts& timeouts);
+
   private:
     SlotState state_ = SlotState::Empty;
     SlotState resume_ = SlotState::Empty;  ///< Where Resumed leads, while Suspended.

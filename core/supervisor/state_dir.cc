@@ -89,6 +89,11 @@ base::Result<StateDir> StateDir::open(const std::string& path) {
     return StateDir{path, std::move(lock).value()};
 }
 
+StateDir StateDir::adopt(const std::string& path, OwnedFd lock) {
+    ::fcntl(lock.get(), F_SETFD, FD_CLOEXEC);
+    return StateDir{path, std::move(lock)};
+}
+
 StateDir::StateDir(std::string path, OwnedFd lock)
     : path_(std::move(path)), lock_(std::move(lock)), owner_pid_(::getpid()) {}
 

@@ -25,6 +25,9 @@ class StateDir {
     /// the lock and writes the pid. A failure says what to do.
     static base::Result<StateDir> open(const std::string& path);
 
+    /// One whose lock this process holds already (after an exec in place).
+    static StateDir adopt(const std::string& path, OwnedFd lock);
+
     StateDir(StateDir&&) noexcept = default;
     StateDir& operator=(StateDir&&) = delete;
     /// Removes master.pid if it is still ours, and so ends the lock; not in a forked child.

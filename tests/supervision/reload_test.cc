@@ -2,11 +2,10 @@
 // Cases 13, 15, 33 to 39: new configs and new code while tasks run.
 #include <signal.h>
 
-#include <atomic>
 #include <filesystem>
 #include <fstream>
-#include <thread>
 
+#include "tests/supervision/load.h"
 #include "tests/supervision/supervised.h"
 
 namespace forkmill::e2e {
@@ -55,38 +54,6 @@ class Reloaded : public Supervised {
 };
 
 #define RELOAD(number, name) TEST_F(Reloaded, supervision_##number##_##name)
-
-/// Calls `number` without pause until it ends; counts what came of it.
-class Load {
-  public:
-    explicit Load(const std::string& endpoint) : pool_{endpoint} {
-        thread_ = std::thread{[this] {
-            while (!stop_) {
-                const std::vector<std::size_t> sizes(50, 8);
-                try {
-                    good_ += static_cast<int>(pool_.map(text, sizes).size());
-                } catch (const Error&) {
-                    ++bad_;
-                }
-            }
-        }};
-    }
-    ~Load() {
-        stop_ = true;
-        thread_.join();
-    }
-    Load(const Load&) = delete;
-    Load& operator=(const Load&) = delete;
-    int good() const { return good_; }
-    int bad() const { return bad_; }
-
-  private:
-    Pool pool_;
-    std::atomic<bool> stop_{false};
-    std::atomic<int> good_{0};
-    std::atomic<int> bad_{0};
-    std::thread thread_;
-};
 
 RELOAD(13, ACuredInitializerFillsThePoolWithinTwoSeconds) {
     const BrokerWanted wanted{.workers = 4,
