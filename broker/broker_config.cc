@@ -74,7 +74,7 @@ engine::QueueConfig read_queue(const std::string& name, base::ConfigSection s) {
 PoolConfig read_pool(const std::string& name, base::ConfigSection s) {
     PoolConfig pool;
     pool.name = name;
-    static_cast<supervisor::WorkerRules&>(pool) = supervisor::read_worker_rules(s, 4);
+    static_cast<supervisor::WorkerRules&>(pool) = supervisor::read_worker_rules(s, 4, true);
     pool.queues = s.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
     pool.modules = s.texts("modules");
     pool.executable = s.text("executable");

@@ -28,6 +28,7 @@ namespace {
 using base::LogLevel;
 
 constexpr int kReadBatch = 256;
+constexpr base::Duration kPressureEvery = std::chrono::milliseconds{500};
 constexpr base::Duration kTickEvery = std::chrono::seconds{2};
 constexpr base::Duration kFarewell = std::chrono::milliseconds{100};
 constexpr base::Duration kByeLimit = std::chrono::milliseconds{300};
@@ -84,6 +85,7 @@ class Router {
     void send_out();
     void send_kills();
     void tell_title();
+    void tell_pressure(base::Time now);
     void say_goodbye();
     base::Time wake_at() const;
 
@@ -98,7 +100,9 @@ class Router {
     std::unique_ptr<net::LocalServer> local_;
     std::vector<net::Transport*> transports_;  ///< All of them, by Handle::transport.
     std::deque<Farewell> farewells_;
-    base::Time tick_at_{};  ///< When the master is to hear from us.
+    base::Time tick_at_{};      ///< When the master is to hear from us.
+    base::Time pressure_at_{};  ///< And of the queues; kNever: no pool's size varies.
+    std::vector<std::uint64_t> pressure_told_;
     bool stopping_ = false;
 };
 
@@ -287,6 +291,27 @@ void Router::send_kills() {
     gateway_.kills().clear();
 }
 
+/// Of pools that grow with their queues, when there is something new.
+void Router::tell_pressure(base::Time now) {
+    pressure_at_ = base::kNever;
+    pressure_told_.resize(start_.pool_names.size());
+    for (const PoolConfig& pool : start_.config.pools) {
+        if (!pool.sizing.varies()) continue;
+        pressure_at_ = now + kPressureEvery;
+        const auto place = std::find(start_.pool_names.begin(), start_.pool_names.end(), pool.name);
+        if (place == start_.pool_names.end()) continue;
+        const auto index = static_cast<std::size_t>(place - start_.pool_names.begin());
+        std::uint64_t queued = 0;
+        for (const std::string& queue : pool.queues) queued += engine_.waiting(queue);
+        if (std::exchange(pressure_told_[index], queued) == queued) continue;
+        supervisor::Notice notice;
+        notice.verb = supervisor::Verb::Pressure;
+        notice.pool = static_cast<std::uint16_t>(index);
+        notice.detail = static_cast<std::int32_t>(std::min<std::uint64_t>(queued, INT32_MAX));
+        channel_.post(notice);
+    }
+}
+
 /// As ps shows it.
 void Router::tell_title() {
     supervisor::set_process_title("forkmilld: router, " + std::to_string(gateway_.peers()) +
@@ -303,6 +328,7 @@ void Router::turn() {
         channel_.post({.verb = supervisor::Verb::Tick});
         tell_title();
     }
+    if (now >= pressure_at_) tell_pressure(now);
     while (!farewells_.empty() && farewells_.front().at <= now) {
         transports_[farewells_.front().handle.transport]->disconnect(
             farewells_.front().handle.conn);
@@ -311,7 +337,7 @@ void Router::turn() {
 }
 
 base::Time Router::wake_at() const {
-    base::Time next = std::min(gateway_.next_timer(), tick_at_);
+    base::Time next = std::min({gateway_.next_timer(), tick_at_, pressure_at_});
     if (!farewells_.empty()) next = std::min(next, farewells_.front().at);
     return next;
 }

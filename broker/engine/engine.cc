@@ -247,6 +247,10 @@ Engine::Snapshot Engine::snapshot(base::Time now) const {
     return core_->snapshot(now);
 }
 
+std::uint64_t Engine::waiting(std::string_view queue) const {
+    return core_->waiting(queue);
+}
+
 std::string Engine::check_invariants() const {
     return core_->check();
 }

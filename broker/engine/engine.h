@@ -213,6 +213,8 @@ class Engine {
     /// JSON-ready rows for `status`, `worker ls`, `queue ls`, task lookup; engine/status.h.
     struct Snapshot;
     Snapshot snapshot(base::Time now) const;
+    /// Tasks of a queue that could run now and have no worker.
+    std::uint64_t waiting(std::string_view queue) const;
     /// Throws nothing; returns the first broken invariant in words, or empty.
     std::string check_invariants() const;
 

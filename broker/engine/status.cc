@@ -121,6 +121,12 @@ Engine::Snapshot Tables::snapshot(base::Time) const {
     return shot;
 }
 
+std::uint64_t Tables::waiting(std::string_view queue) const {
+    for (const Queue& each : lines.queues())
+        if (each.config.name == queue) return count(each, State::Ready);
+    return 0;
+}
+
 bool Tables::find_task(const base::TaskId& task, Engine::TaskRow& row) const {
     const auto found = stream_of_id.find(task.stream);
     if (found == stream_of_id.end()) return false;

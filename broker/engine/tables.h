@@ -126,6 +126,7 @@ struct Tables {
 
     // Looking in (status.cc, invariants.cc).
     Engine::Snapshot snapshot(base::Time now) const;
+    std::uint64_t waiting(std::string_view queue) const;
     bool find_task(const base::TaskId& task, Engine::TaskRow& row) const;
     std::string check() const;
 

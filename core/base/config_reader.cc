@@ -434,6 +434,11 @@ std::vector<std::pair<std::string, ConfigSection>> ConfigSection::named_sections
     return value;
 }
 
+bool ConfigSection::is_mapping(std::string_view key) const {
+    const ConfigNode* node = node_ == nullptr ? nullptr : node_->get(key);
+    return node != nullptr && node->kind == Kind::Map;
+}
+
 bool ConfigSection::has(std::string_view key) const {
     return node_ != nullptr && node_->get(key) != nullptr;
 }

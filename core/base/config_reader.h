@@ -127,6 +127,8 @@ class ConfigSection {
     std::vector<std::pair<std::string, ConfigSection>> named_sections(std::string_view key,
                                                                       std::size_t max_items = 256);
 
+    /// True when the key is there and holds a mapping: for values that may be written short.
+    bool is_mapping(std::string_view key) const;
     /// True when file, environment or flag gives the key.
     bool has(std::string_view key) const;
     /// Where the key's value comes from, for messages that name two keys: "line 12", "--workers" or

@@ -70,6 +70,8 @@ std::string_view name_of(Verb verb) {
             return "recycle";
         case Verb::Failed:
             return "failed";
+        case Verb::Pressure:
+            return "pressure";
         case Verb::Tick:
             return "tick";
         case Verb::Spawn:

@@ -68,10 +68,12 @@ enum class Verb : std::uint8_t {
     Spawn,    ///< To a fork server: start a worker; the packet carries its socket, channel and
               ///< scoreboard fds.
     // child → parent, too. Behind the others, because HOST records carry these numbers.
-    Emptied,  ///< I, a worker that leaves, run nothing any more; I only see my results through.
-    Ageing,   ///< I, a worker, will soon have to leave on purpose: start my replacement; I work on
-              ///< until I am told to drain, or have to go.
-    Tick,     ///< I, a relay, turn: about every 2 s.
+    Emptied,   ///< I, a worker that leaves, run nothing any more; I only see my results through.
+    Ageing,    ///< I, a worker, will soon have to leave on purpose: start my replacement; I work on
+               ///< until I am told to drain, or have to go.
+    Tick,      ///< I, a relay, turn: about every 2 s.
+    Pressure,  ///< So many tasks (detail) wait for workers of `pool`: of a router, where sizes
+               ///< vary.
 };
 
 struct Notice {

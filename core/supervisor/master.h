@@ -61,6 +61,8 @@ struct PoolSpec {
     std::string identity;  ///< What workers are born with; a reload that changes it replaces them.
     SlotTimeouts timeouts;
     WatchRules watch;
+    SizingRule sizing = {};  ///< Where it varies(), `workers` is only the beginning.
+    std::uint32_t threads = 1;
 };
 
 /// Size, timeouts and limits as a config says them.

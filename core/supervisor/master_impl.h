@@ -64,6 +64,8 @@ class Master::Impl {
         Scoreboard board;
         std::deque<std::optional<Child>> children;  ///< By slot; a deque, so none ever moves.
         std::string last_words;                     ///< Of the last worker that did not come up.
+        std::optional<Sizing> sizing;               ///< How its size follows its load.
+        std::uint64_t queued = 0;                   ///< Tasks that wait for it, as its router says.
     };
 
     /// The process that judges a new config.
@@ -119,6 +121,7 @@ class Master::Impl {
 
     // master_watch.cc: signs of life, limits.
     void watch_children(base::Time now);
+    void fit_to_load(std::uint16_t pool, base::Time now);
     void watch_worker(Child& child, const WatchRules& rules, base::Time now);
 
     // master_report.cc: who is told how it goes.

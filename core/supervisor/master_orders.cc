@@ -174,6 +174,11 @@ void Master::Impl::on_relay_notice(const Notice& notice, base::Time now) {
                        {{"relay", spec_.relay.name}, {"why", notice.text_view()}});
         return;
     }
+    if (notice.verb == Verb::Pressure) {
+        if (notice.pool >= pools_.size()) return;
+        pools_[notice.pool].queued = static_cast<std::uint64_t>(std::max(notice.detail, 0));
+        return fit_to_load(notice.pool, now);
+    }
     // An order about a worker: only for the process that it names.
     Child* child = notice.pool == kRelayPool ? nullptr : find(notice.pool, notice.slot);
     if (child == nullptr || child->process.pid != notice.pid) return;

@@ -48,6 +48,8 @@ PoolRules rules_of(const PoolSpec& spec, std::uint64_t seed) {
 
 void set_rules(PoolSpec& pool, const WorkerRules& rules) {
     pool.workers = rules.workers;
+    pool.sizing = rules.sizing;
+    pool.threads = rules.threads;
     pool.timeouts.start = rules.start_timeout;
     pool.timeouts.drain = rules.drain_timeout;
     pool.timeouts.stop = rules.stop_timeout;
@@ -55,10 +57,14 @@ void set_rules(PoolSpec& pool, const WorkerRules& rules) {
 }
 
 base::Result<Master::Impl::Pool> Master::Impl::make_pool(const PoolSpec& spec) {
-    base::Result<Scoreboard> board = Scoreboard::create(slots_for(spec.workers));
+    const std::uint32_t capacity = slots_for(std::max(spec.workers, spec.sizing.max));
+    base::Result<Scoreboard> board = Scoreboard::create(capacity);
     if (!board) return board.failure();
-    Pool pool{spec, {}, PoolSlots{rules_of(spec, ++seed_)}, std::move(board).value(), {}, {}};
-    pool.children.resize(slots_for(spec.workers));
+    PoolRules rules = rules_of(spec, ++seed_);
+    rules.capacity = capacity;
+    Pool pool{spec, {}, PoolSlots{rules}, std::move(board).value(), {}, {}, {}, 0};
+    pool.sizing.emplace(spec.sizing);
+    pool.children.resize(capacity);
     return pool;
 }
 
@@ -170,10 +176,15 @@ base::Status Master::Impl::apply_pool(const PoolSpec& spec, base::Time now) {
     if (known->slots.closed())
         return base::Failure{spec.name + " comes back while its former workers still drain"};
     const bool changed = spec.identity != known->spec.identity;
+    PoolRules rules = rules_of(spec, 0);
+    // A size that varies goes on from where it is.
+    if (spec.sizing.varies())
+        rules.workers = std::clamp(known->slots.workers(), spec.sizing.min, spec.sizing.max);
+    known->sizing.emplace(spec.sizing);
     PoolSpec former = std::exchange(known->spec, spec);
     known->former.reset();
     if (changed) known->former = former;
-    if (!known->slots.reload(rules_of(spec, 0), changed, now, actions_)) {
+    if (!known->slots.reload(rules, changed, now, actions_)) {
         known->spec = std::move(former);
         known->former.reset();
         return base::Failure{spec.name + " has no room for " + std::to_string(spec.workers) +

@@ -138,7 +138,7 @@ base::Status Master::Impl::take_over(const SavedMaster& saved, base::Time now) {
             if (pool.name == old.name) spec = pool;
         spec.name = old.name;
         spec.identity = old.identity;
-        spec.workers = std::max(old.workers, 1U);
+        spec.workers = old.workers;
         pools_.push_back(adopt_pool(spec, std::move(board).value()));
         adopt_children(static_cast<std::uint16_t>(pools_.size() - 1), old, now);
     }
@@ -167,7 +167,7 @@ Master::Impl::Pool Master::Impl::adopt_pool(const PoolSpec& spec, Scoreboard boa
     rules.capacity = capacity;
     rules.timeouts = spec.timeouts;
     rules.seed = ++seed_;
-    Pool pool{spec, {}, PoolSlots{rules}, std::move(board), {}, {}};
+    Pool pool{spec, {}, PoolSlots{rules}, std::move(board), {}, {}, Sizing{spec.sizing}, 0};
     pool.children.resize(capacity);
     return pool;
 }

@@ -9,6 +9,7 @@
 
 #include "core/base/log.h"
 #include "core/supervisor/master_impl.h"
+#include "core/supervisor/sizing.h"
 
 namespace forkmill::supervisor {
 
@@ -16,6 +17,7 @@ using base::LogLevel;
 
 namespace {
 
+constexpr base::Duration kLook = std::chrono::milliseconds{500};
 constexpr base::Duration kWatchEvery = std::chrono::seconds{1};
 /// A worker ends such a task itself; the master steps in when that did not happen.
 constexpr base::Duration kHardGrace = std::chrono::seconds{1};
@@ -51,15 +53,50 @@ void Master::Impl::watch_children(base::Time now) {
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         const WatchRules& rules = pools_[pool].spec.watch;
         watch_at_ = std::min(watch_at_, now + std::max(rules.hung / 4, base::Duration{1}));
+        if (pools_[pool].spec.sizing.varies()) watch_at_ = std::min(watch_at_, now + kLook);
         for (std::optional<Child>& child : pools_[pool].children)
             if (child) watch_worker(*child, rules, now);
         act(pool, now);
+        fit_to_load(pool, now);
     }
     const bool serves = relay_slot_.state() == SlotState::Ready;
     if (serves && now - relay_tick_ >= kRelayHung) {
         base::log_line(LogLevel::Error, "relay stands still", {{"relay", spec_.relay.name}});
         act_on_relay(relay_slot_.step(SlotEvent::Hang, now, spec_.relay.timeouts));
     }
+}
+
+/// Grows and shrinks a pool whose size varies; only idle workers are let go.
+void Master::Impl::fit_to_load(std::uint16_t index, base::Time now) {
+    Pool& pool = pools_[index];
+    if (phase_ != Phase::Running || !pool.sizing || !pool.sizing->rule().varies() ||
+        pool.slots.closed() || pool.slots.rolling())
+        return;
+    Pressure seen;
+    seen.workers = pool.slots.workers();
+    seen.queued = pool.queued;
+    seen.threads = pool.spec.threads;
+    std::optional<std::uint32_t> idle;
+    for (std::uint32_t slot = 0; slot < pool.slots.capacity(); ++slot) {
+        if (pool.slots.state(slot) != SlotState::Ready) continue;
+        ++seen.ready;
+        const bool busy = !pool.board.running_leases(slot).empty();
+        seen.busy += busy ? 1 : 0;
+        if (!busy) idle = slot;
+    }
+    const std::uint32_t wanted = pool.sizing->decide(seen, now);
+    if (wanted == seen.workers || (wanted < seen.workers && !idle)) return;
+    if (wanted < seen.workers)
+        pool.slots.let_go(*idle, now, actions_);
+    else
+        pool.slots.resize(wanted, now, actions_);
+    base::log_line(LogLevel::Info,
+                   "pool follows its load",
+                   {{"pool", pool.spec.name},
+                    {"workers", wanted},
+                    {"busy", seen.busy},
+                    {"queued", seen.queued}});
+    act(index, now);
 }
 
 void Master::Impl::watch_worker(Child& child, const WatchRules& rules, base::Time now) {

@@ -17,7 +17,7 @@ PoolSlots::PoolSlots(const PoolRules& rules)
               rules.capacity != 0 ? rules.capacity : slots_for(rules.workers),
               rules.seed),
       slots_(rules.capacity != 0 ? rules.capacity : slots_for(rules.workers)) {
-    FORKMILL_CHECK(workers_ >= 1 && workers_ < slots_.size());
+    FORKMILL_CHECK(workers_ < slots_.size());
 }
 
 void PoolSlots::step(std::uint32_t slot,
@@ -250,7 +250,8 @@ void PoolSlots::check_broken(Actions& out) {
     if (broken_ || closed_) return;
     for (const Entry& entry : slots_)
         if (entry.life.has_process() && entry.was_ready) return;
-    if (failed_births_ < broken_after_ && count(SlotState::Failed) < workers_) return;
+    const std::uint32_t failed = count(SlotState::Failed);
+    if (failed_births_ < broken_after_ && (failed == 0 || failed < workers_)) return;
     broken_ = true;
     out.push_back({Kind::Broken});
 }
@@ -312,6 +313,12 @@ bool PoolSlots::resize(std::uint32_t workers, base::Time now, Actions& out) {
     workers_ = workers;
     on_tick(now, out);
     return true;
+}
+
+void PoolSlots::let_go(std::uint32_t slot, base::Time now, Actions& out) {
+    FORKMILL_CHECK(workers_ > 0);
+    --workers_;
+    drain(slot, now, out);
 }
 
 void PoolSlots::close(base::Duration limit, base::Time now, Actions& out) {

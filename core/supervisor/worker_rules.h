@@ -7,11 +7,13 @@
 
 #include "core/base/config_reader.h"
 #include "core/base/time.h"
+#include "core/supervisor/sizing.h"
 
 namespace forkmill::supervisor {
 
 struct WorkerRules {
-    std::uint32_t workers = 1;
+    std::uint32_t workers = 1;  ///< To begin with, when the size varies.
+    SizingRule sizing;          ///< varies() only where a broker sees the queues.
     std::uint32_t threads = 1;
     std::uint32_t max_tasks_per_child = 0;    ///< 0: no limit, here and below.
     std::uint64_t max_memory_per_child = 0;   ///< Resident bytes after which it is replaced,
@@ -23,7 +25,10 @@ struct WorkerRules {
     base::Duration slowlog_timeout{};  ///< A task that runs longer has its stack written, once.
 };
 
-/// Reads the keys of the same names. `workers` when the key is absent: `workers_fallback`.
-WorkerRules read_worker_rules(base::ConfigSection section, std::uint32_t workers_fallback);
+/// Reads the keys of the same names. `workers` when the key is absent: `workers_fallback`; where
+/// `may_vary`, it may be a mapping {min, max, spare, idle_timeout} too.
+WorkerRules read_worker_rules(base::ConfigSection section,
+                              std::uint32_t workers_fallback,
+                              bool may_vary);
 
 }  // namespace forkmill::supervisor

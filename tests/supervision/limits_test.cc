@@ -130,6 +130,38 @@ SUPERVISION(30, AWorkerThatTakesTooMuchIsKilledAndItsTaskSaysWhy) {
     EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
 }
 
+SUPERVISION(31, APoolFollowsItsLoadUpByOneTwoFourAndDownOneByOne) {
+    Daemon& broker = start_pool({.workers = 0, .yaml = R"(pools:
+  default:
+    workers: {min: 1, max: 8, idle_timeout: 500ms}
+    executable: )" + own_program() + "\n"});
+    ASSERT_TRUE(wait_until([&] { return workers().size() == 1; }, kLimit));
+    Gate gate{gate_file()};
+    std::vector<std::tuple<std::string, std::string, int>> calls;
+    for (int i = 0; i < 100; ++i) calls.emplace_back(notes(), gate.name(), i);
+    auto results = pool().starmap_async(pass, calls);
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 8; }, kLimit));
+    for (const char* size : {"workers=2 ", "workers=4 ", "workers=8 "})
+        EXPECT_TRUE(in_log(broker, std::string{"pool follows its load pool=default "} + size));
+    gate.open();
+    EXPECT_EQ(results.get(kLimit).size(), 100U);
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 1; }, kLimit));
+    for (const char* size : {"workers=7 ", "workers=4 ", "workers=1 "})
+        EXPECT_TRUE(in_log(broker, std::string{"pool follows its load pool=default "} + size));
+    EXPECT_EQ(times_in_log(broker, "cause=signal"), 0);
+}
+
+SUPERVISION(31, APoolOnDemandHasNobodyUntilSomebodyAsks) {
+    start_pool({.workers = 0, .yaml = R"(pools:
+  default:
+    workers: {min: 0, max: 2, idle_timeout: 300ms}
+    executable: )" + own_program() + "\n"});
+    EXPECT_TRUE(workers().empty());
+    EXPECT_EQ(pool().apply(echo, std::string{"wake up"}), "wake up");
+    EXPECT_TRUE(wait_until([&] { return workers().empty(); }, kLimit));
+    EXPECT_EQ(pool().apply(echo, std::string{"again"}), "again");
+}
+
 TEST_F(Supervised, ASlowTaskIsExplainedOnceAndGoesOn) {
     Daemon& broker = start_pool({.workers = 1, .pool = "    slowlog_timeout: 200ms\n"});
     EXPECT_EQ(pool().apply(deaf, notes(), 900), 900);
