@@ -82,7 +82,8 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
             root.problem("queues",
                          "'" + queue + "' is no queue's name; expected letters, digits, _ . and -");
     }
-    static_cast<supervisor::WorkerRules&>(config) = supervisor::read_worker_rules(root, cpus, false);
+    static_cast<supervisor::WorkerRules&>(config) =
+        supervisor::read_worker_rules(root, cpus, false);
     read_code(root, config);
     config.shutdown_timeout =
         root.duration("shutdown_timeout", {.max = hours{24}, .fallback = seconds{30}});
