@@ -14,6 +14,7 @@
 #include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/listen.h"
+#include "core/supervisor/control.h"
 #include "core/supervisor/daemonize.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
@@ -244,6 +245,7 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
         return supervisor::probe_command(std::move(argv), fd);
     };
     spec.reload.respec = [this](const std::string& result) { return respec(result); };
+    spec.control_path = supervisor::control_path(state_.path());
     spec.upgrade.argv = supervisor::original_command_line();
     std::erase(spec.upgrade.argv, "--daemon");
     if (!spec.upgrade.argv.empty()) {

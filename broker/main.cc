@@ -39,10 +39,11 @@ int main(int argc, char** argv) {
     app.add_option("-c,--config", file, "broker.yaml")->required();
     app.add_flag("-t,--test", test, "test the config and exit");
     app.add_flag("-T,--dump", dump, "test the config, print its effective values and exit");
-    app.add_option("-s,--signal",
-                   verb,
-                   "tell the running daemon of this config: stop, quit, reload, upgrade or reopen")
-        ->check(CLI::IsMember({"stop", "quit", "reload", "upgrade", "reopen"}));
+    app.add_option(
+           "-s,--signal",
+           verb,
+           "tell the running daemon of this config: stop, quit, reload, upgrade, drain or reopen")
+        ->check(CLI::IsMember({"stop", "quit", "reload", "upgrade", "drain", "reopen"}));
     app.add_option("--set",
                    sets,
                    "KEY=VALUE: overrides a key of the file, as in --set pools.default.workers=8");

@@ -5,6 +5,7 @@
 // one command is one session. Threading: main thread.
 #pragma once
 
+#include <cstdint>
 #include <iosfwd>
 #include <string>
 #include <vector>
@@ -24,7 +25,9 @@ struct Command {
     std::vector<std::string> arguments;              ///< JSON texts.
     std::string id;                                  ///< Of the task that is meant.
     bool kill = false;
-    std::string file;  ///< Of the key to make.
+    std::string state_dir;    ///< Of the master that is asked.
+    std::uint32_t count = 0;  ///< Workers of a pool.
+    std::string file;         ///< Of the key to make.
 };
 
 /// --endpoint if it was given, else FORKMILL_ENDPOINT, else the sample config's.

@@ -35,8 +35,8 @@ void declare(CLI::App& app, Flags& flags) {
     app.add_flag("-T,--dump", flags.dump, "test the config, print its effective values and exit");
     app.add_option("-s,--signal",
                    flags.verb,
-                   "tell the running master of this config: stop, quit, reload or reopen")
-        ->check(CLI::IsMember({"stop", "quit", "reload", "reopen"}));
+                   "tell the running master of this config: stop, quit, reload, drain or reopen")
+        ->check(CLI::IsMember({"stop", "quit", "reload", "drain", "reopen"}));
     app.add_option("--connect", flags.connect, "the broker: tcp://host:port, ipc://… or unix://…");
     app.add_option("--workers", flags.workers, "processes");
     app.add_option("--threads", flags.threads, "task threads of each");

@@ -13,6 +13,7 @@
 #include "core/base/identity.h"
 #include "core/base/ids.h"
 #include "core/base/log.h"
+#include "core/supervisor/control.h"
 #include "core/supervisor/daemonize.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/module_store.h"
@@ -138,6 +139,7 @@ supervisor::MasterSpec master_spec(WorkerConfig loaded,
         return command_of(program, *config, birth_of(*config, host.host_key, child));
     };
     spec.pools.push_back(std::move(pool));
+    if (!host.state_dir.empty()) spec.control_path = supervisor::control_path(host.state_dir);
     spec.reload.probe = [&host](int fd) -> base::Result<supervisor::Command> {
         return supervisor::probe_command(host.self, fd);
     };

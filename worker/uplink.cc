@@ -10,8 +10,8 @@
 #include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
-#include "core/supervisor/process_title.h"
 #include "core/net/poll_loop.h"
+#include "core/supervisor/process_title.h"
 #include "worker/uplink_core.h"
 
 namespace forkmill::worker {

@@ -62,6 +62,7 @@ base::Status Master::Impl::prepare() {
     become_subreaper();
     seed_ = spec_.seed != 0 ? spec_.seed : static_cast<std::uint64_t>(base::wall_now());
     relay_policy_.emplace(spec_.relay.respawn, seed_);
+    open_control();
     return watcher_->watch(signals_->fd(), {.kind = Watched::Kind::Signals});
 }
 
@@ -90,6 +91,7 @@ base::Time Master::Impl::next_deadline(base::Time now) const {
 void Master::Impl::dispatch(const Watched& event, base::Time now) {
     if (event.kind == Watched::Kind::Signals) return take_signals(now);
     if (event.kind == Watched::Kind::Process) return reap(now);
+    if (event.kind == Watched::Kind::Control) return on_control(event.slot, now);
     if (event.pool == kProbePool) {
         if (probe_ && !probe_->err.pump()) watcher_->forget(probe_->err.fd());
         return;

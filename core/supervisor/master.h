@@ -99,6 +99,7 @@ struct MasterSpec {
     std::vector<PoolSpec> pools;  ///< A pool's index here is `pool` in Notices.
     base::Duration shutdown_timeout = std::chrono::seconds{30};
     std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
+    std::string control_path;      ///< Of the control socket (control.h); empty: none.
     ReloadSpec reload;
     UpgradeSpec upgrade;
     std::uint64_t seed = 0;  ///< Of the jitter; 0: from the clock.

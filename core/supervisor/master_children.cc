@@ -175,6 +175,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
                     {"cause", name_of(notice.cause)},
                     {"detail", death.detail},
                     {"running", leases.size()}});
+    if (!expected) record_crash(child, notice, now);
     Ending ending;
     ending.in_task = !leases.empty();
     ending.tasks_done = owner.board.tasks_done(slot);

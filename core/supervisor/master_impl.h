@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Master::Impl: the members that master.cc (the life), master_children.cc (births and deaths),
-// master_orders.cc (what it is told), master_reload.cc (new configs), master_watch.cc (limits) and
-// master_report.cc (who is told) share.
+// master_orders.cc (what it is told), master_reload.cc (new configs), master_upgrade.cc (a new
+// program), master_watch.cc (limits), master_control.cc (who asks) and master_report.cc (who is
+// told) share.
 //
 // Invariants: as in master.h; (5) a Child's descriptors are watched exactly while it has them.
 // Threading: the process's only thread.
@@ -14,6 +15,7 @@
 #include <vector>
 
 #include "core/supervisor/channel.h"
+#include "core/supervisor/control.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/pool_slots.h"
@@ -76,6 +78,16 @@ class Master::Impl {
         base::Time deadline{};
     };
 
+    /// A death that nobody wanted.
+    struct Crash {
+        Notice notice;
+        std::string pool;
+        base::WallNanos at = 0;
+        base::Duration uptime{};
+        std::uint32_t running = 0;  ///< Tasks that ran.
+    };
+    static constexpr std::size_t kCrashesMax = 100;
+
     // master.cc: the life.
     base::Status prepare();
     base::Status make_pools();
@@ -107,6 +119,7 @@ class Master::Impl {
     void stop(base::Duration limit, int exit_code, base::Time now);
     void stop_now(int exit_code, base::Time now);
     void resize(bool more, base::Time now);
+    void drain_workers(base::Time now);
     void reopen();
     void read_channel(Child& child, base::Time now);
     void on_worker_notice(Child& child, const Notice& notice, base::Time now);
@@ -127,6 +140,15 @@ class Master::Impl {
     // master_report.cc: who is told how it goes.
     void report(base::Time now);
     void report_end(int exit_code);
+
+    // master_control.cc: those who ask.
+    void open_control();
+    void on_control(std::uint32_t number, base::Time now);
+    void answer_reload();
+    void set_workers(std::uint32_t number, const std::vector<std::string>& request, base::Time now);
+    std::string status_json() const;
+    std::string crashes_json() const;
+    void record_crash(const Child& child, const Notice& notice, base::Time now);
 
     // master_upgrade.cc: a new program.
     void upgrade(base::Time now);
@@ -162,6 +184,10 @@ class Master::Impl {
     std::optional<Watcher> watcher_;
     std::optional<SignalFd> signals_;
     std::optional<OomWatch> oom_;
+    std::optional<Control> control_;
+    std::vector<std::uint32_t> waiting_askers_;  ///< For the end of the reload.
+    std::string reload_why_;                     ///< What of it failed.
+    std::deque<Crash> crashes_;                  ///< The last kCrashesMax.
     std::deque<Pool> pools_;
     std::unordered_map<pid_t, std::pair<std::uint16_t, std::uint32_t>> places_;  ///< By pid.
     Slot relay_slot_;

@@ -58,9 +58,7 @@ void Master::Impl::obey(Order order, base::Time now) {
         case Order::Upgrade:
             return upgrade(now);
         case Order::DrainWorkers:
-            base::log_line(LogLevel::Warning,
-                           "this build does not serve that signal yet; nothing was changed");
-            return;
+            return drain_workers(now);
     }
 }
 
@@ -93,6 +91,15 @@ void Master::Impl::resize(bool more, base::Time now) {
                    done ? "pool resized" : "pool is at its bound",
                    {{"pool", pools_[0].spec.name}, {"workers", slots.workers()}});
     act(0, now);
+}
+
+/// The relay goes on, and tasks wait; TTIN, a new size or a reload brings workers back.
+void Master::Impl::drain_workers(base::Time now) {
+    if (phase_ != Phase::Running) return;
+    for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
+        pools_[pool].slots.empty_out(now, actions_);
+        act(pool, now);
+    }
 }
 
 void Master::Impl::reopen() {

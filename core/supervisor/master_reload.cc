@@ -80,6 +80,7 @@ void Master::Impl::reload(base::Time now) {
     }
     reloading_ = true;
     reload_failed_ = false;
+    reload_why_.clear();
     if (const base::Status started = start_probe(now); !started)
         fail_reload(started.failure().text);
 }
@@ -210,6 +211,7 @@ void Master::Impl::take_back_relay() {
 
 void Master::Impl::fail_reload(std::string_view why) {
     reload_failed_ = true;
+    reload_why_ += (reload_why_.empty() ? "" : "\n") + std::string{why};
     base::log_line(LogLevel::Error, "reload failed", {{"why", why}});
 }
 
@@ -226,10 +228,12 @@ void Master::Impl::check_reload(base::Time now) {
                           return pool.slots.rolling();
                       });
     if (phase_ != Phase::Running || busy) return;
-    if (std::exchange(reloading_, false))
+    if (std::exchange(reloading_, false)) {
         base::log_line(
             reload_failed_ ? LogLevel::Warning : LogLevel::Info,
             reload_failed_ ? "reload ended; a part of it was taken back" : "reload done");
+        answer_reload();
+    }
     if (std::exchange(reload_pending_, false)) reload(now);
 }
 

@@ -54,6 +54,7 @@ void Master::Impl::upgrade(base::Time now) {
     }
     reloading_ = true;
     reload_failed_ = false;
+    reload_why_.clear();
     upgrading_ = true;
     std::vector<int> kept;
     const base::Result<OwnedFd> saved = text_as_file(to_text(save(kept)));

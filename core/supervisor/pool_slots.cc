@@ -315,6 +315,12 @@ bool PoolSlots::resize(std::uint32_t workers, base::Time now, Actions& out) {
     return true;
 }
 
+void PoolSlots::empty_out(base::Time now, Actions& out) {
+    if (closed_ || rolling_) return;
+    workers_ = 0;
+    on_tick(now, out);
+}
+
 void PoolSlots::let_go(std::uint32_t slot, base::Time now, Actions& out) {
     FORKMILL_CHECK(workers_ > 0);
     --workers_;

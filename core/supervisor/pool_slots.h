@@ -99,6 +99,8 @@ class PoolSlots {
 
     /// TTIN and TTOU; false at the bounds (1 and what the slots have room for).
     bool resize(std::uint32_t workers, base::Time now, Actions& out);
+    /// To no workers at all, until the next resize() or reload().
+    void empty_out(base::Time now, Actions& out);
     /// One fewer: this one. REQUIRES: workers() > 0.
     void let_go(std::uint32_t slot, base::Time now, Actions& out);
     /// Drains all for at most `limit`, then TERM, then KILL. May be repeated with another limit.

@@ -16,7 +16,8 @@
 namespace forkmill::supervisor {
 
 int signal_of(std::string_view verb) {
-    constexpr std::array<std::pair<std::string_view, int>, 5> kVerbs{{{"stop", SIGTERM},
+    constexpr std::array<std::pair<std::string_view, int>, 6> kVerbs{{{"stop", SIGTERM},
+                                                                      {"drain", SIGWINCH},
                                                                       {"quit", SIGQUIT},
                                                                       {"reload", SIGHUP},
                                                                       {"reopen", SIGUSR1},

@@ -16,7 +16,7 @@
 namespace forkmill::supervisor {
 
 struct Watched {
-    enum class Kind : std::uint8_t { Signals, Process, Channel, Stderr };
+    enum class Kind : std::uint8_t { Signals, Process, Channel, Stderr, Control };
     Kind kind{};
     std::uint16_t pool = 0;
     std::uint32_t slot = 0;        ///< Low 20 bits travel,
