@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # How tests are found and made; tests/CMakeLists.txt says which exist.
 
-# forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] [PROGRAMS target...]
-#               LINKS target...)
-# SERIAL: these tests measure time closely, so ctest runs them one at a time. PROGRAMS: what they
-# start, built along with them.
+# forkmill_test(NAME DIR dir LABEL label TIMEOUT seconds [SERIAL] [LONG filter LONG_TIMEOUT seconds]
+#               [PROGRAMS target...] LINKS target...)
+# SERIAL: these tests measure time closely, so ctest runs them one at a time. LONG: those of this
+# gtest filter have another limit. PROGRAMS: what they start, built along with them.
 function(forkmill_test name)
-    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "DIR;LABEL;TIMEOUT" "LINKS;PROGRAMS")
+    cmake_parse_arguments(PARSE_ARGV 1 arg "SERIAL" "DIR;LABEL;TIMEOUT;LONG;LONG_TIMEOUT"
+                          "LINKS;PROGRAMS")
     set(dir "${CMAKE_CURRENT_SOURCE_DIR}/${arg_DIR}")
     file(GLOB sources CONFIGURE_DEPENDS "${dir}/*.cc")
     if(NOT sources)
@@ -23,12 +24,19 @@ function(forkmill_test name)
     target_link_libraries(${name} PRIVATE ${arg_LINKS} forkmill_test_support ${main})
 
     add_dependencies(tests_${arg_LABEL} ${name})  # `--target tests_LABEL` builds what it needs.
-    set(properties LABELS ${arg_LABEL} TIMEOUT ${arg_TIMEOUT})
+    set(properties LABELS ${arg_LABEL})
     if(arg_SERIAL)
         list(APPEND properties RESOURCE_LOCK forkmill_processes)
     endif()
-    gtest_discover_tests(${name} TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST
-                         DISCOVERY_TIMEOUT 60 PROPERTIES ${properties})
+    set(discover TEST_PREFIX "${name}." DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60)
+    set(others "")
+    if(arg_LONG)
+        set(others TEST_FILTER "-${arg_LONG}")
+        gtest_discover_tests(${name} ${discover} TEST_FILTER "${arg_LONG}"
+                             PROPERTIES ${properties} TIMEOUT ${arg_LONG_TIMEOUT})
+    endif()
+    gtest_discover_tests(${name} ${discover} ${others}
+                         PROPERTIES ${properties} TIMEOUT ${arg_TIMEOUT})
 
     file(GLOB programs CONFIGURE_DEPENDS "${dir}/programs/*.cc")
     foreach(source IN LISTS programs)

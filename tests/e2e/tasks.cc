@@ -131,6 +131,28 @@ int do_leave_orphans(int count) {
     return count;
 }
 
+int do_escape(std::string notes, std::string gate) {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
+    const pid_t between = ::fork();
+    if (between == 0) {
+        ::setsid();
+        const pid_t escaped = ::fork();
+        if (escaped == 0)
+            for (;;) ::pause();
+        const bool told = ::write(ends[1], &escaped, sizeof escaped) == sizeof escaped;
+        ::_exit(told ? 0 : 1);
+    }
+    pid_t escaped = 0;
+    const bool heard = ::read(ends[0], &escaped, sizeof escaped) == sizeof escaped;
+    ::waitpid(between, nullptr, 0);
+    for (const int end : ends) ::close(end);
+    if (!heard) throw std::runtime_error("nobody escaped");
+    note(notes, escaped);
+    wait_at(gate);
+    return escaped;
+}
+
 void exit_as_misconfigured() {
     std::fputs("no model file: the config is wrong\n", stderr);
     std::_Exit(78);
@@ -140,6 +162,9 @@ void throw_at_start() {
 }
 void throw_while_there(std::string file) {
     if (::access(file.c_str(), F_OK) == 0) throw_at_start();
+}
+void wait_at_start(std::string gate) {
+    wait_at(gate);
 }
 void hang_at_start() {
     for (;;) ::pause();
@@ -183,6 +208,7 @@ Tasks all_tasks() {
     tasks.bind(echo, [](std::string what) { return what; });
     tasks.bind(end_by, &do_end_by);
     tasks.bind(leave_orphans, &do_leave_orphans);
+    tasks.bind(escape, &do_escape);
     tasks.bind(freeze, &do_freeze);
     tasks.bind(stubborn, &do_stubborn);
     tasks.bind(partial, &do_partial);
@@ -198,11 +224,13 @@ Initializer asked_initializer() {
     const char* asked = std::getenv("E2E_INITIALIZER");
     const std::string kind = asked == nullptr ? "" : asked;
     constexpr std::string_view kWhile = "throw_while ";
+    constexpr std::string_view kGate = "wait_at ";
     if (kind == "exit78") return initializer(&exit_as_misconfigured);
     if (kind == "throw") return initializer(&throw_at_start);
     if (kind == "hang") return initializer(&hang_at_start);
     if (kind.starts_with(kWhile))
         return initializer(&throw_while_there, kind.substr(kWhile.size()));
+    if (kind.starts_with(kGate)) return initializer(&wait_at_start, kind.substr(kGate.size()));
     return {};
 }
 

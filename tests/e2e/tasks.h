@@ -38,6 +38,9 @@ inline constexpr Task<"e2e.stubborn", int(std::string, int)> stubborn;
 inline constexpr Task<"e2e.partial", std::string()> partial;
 /// Takes so many MiB of memory for good, notes its process and waits at the gate.
 inline constexpr Task<"e2e.grab", int(std::string, std::string, int)> grab;
+/// Leaves a process behind that is in a session of its own and keeps all that its worker had open;
+/// notes it and waits at the gate.
+inline constexpr Task<"e2e.escape", int(std::string, std::string)> escape;
 /// Leaves that many children behind, whose parents ended before them; each lives a moment.
 inline constexpr Task<"e2e.leave_orphans", int(int)> leave_orphans;
 /// Throws a runtime_error with so long a text.
@@ -53,7 +56,8 @@ inline constexpr Task<"e2e.grow", Box(Box)> grow;
 
 Tasks all_tasks();
 
-/// What E2E_INITIALIZER asks for: exit78, throw, hang, or "throw_while FILE exists"; empty: none.
+/// What E2E_INITIALIZER asks for: exit78, throw, hang, "throw_while FILE" (exists) or "wait_at
+/// GATE"; empty: none.
 Initializer asked_initializer();
 
 }  // namespace forkmill::e2e
