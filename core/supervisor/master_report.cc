@@ -8,6 +8,9 @@
 
 namespace forkmill::supervisor {
 
+/// A relay says Tick every 2 s, however short the interval is that the manager asks for.
+constexpr base::Duration kRelaySilence = std::chrono::seconds{5};
+
 /// Ready is: the relay serves and every pool has all its workers. Told once, and after each reload.
 void Master::Impl::report(base::Time now) {
     std::uint32_t wanted = 0;
@@ -44,7 +47,8 @@ void Master::Impl::report(base::Time now) {
     const base::Duration interval = manager->watchdog_interval();
     if (interval == base::Duration::max() || now < fed_at_ + interval) return;
     fed_at_ = now;
-    if (phase_ != Phase::Running || now - relay_tick_ < 2 * interval) manager->watchdog();
+    const base::Duration silence = std::max<base::Duration>(2 * interval, kRelaySilence);
+    if (phase_ != Phase::Running || now - relay_tick_ < silence) manager->watchdog();
 }
 
 void Master::Impl::report_end(int exit_code) {
