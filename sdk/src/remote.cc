@@ -41,7 +41,9 @@ Remote::Remote(Client& client,
         const std::lock_guard lock{mutex_};
         const auto known = questions_.find(reply.id);
         if (known == questions_.end()) return;
-        known->second = Question{true, reply.code, reply.body};
+        known->second.answered = true;
+        known->second.code = reply.code;
+        known->second.body = reply.body;
         changed_.notify_all();
     };
     client_.set_liveness(Liveness::Unreached);
@@ -162,6 +164,7 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
         case session::ClientState::Live:
             client_.set_payload_max(session_.payload_max());
             dead_ = false;
+            if (reached_) ask_again();
             reached_ = true;
             client_.set_liveness(Liveness::Live);
             break;
@@ -225,13 +228,22 @@ void Remote::ask() {
     for (const auto& [id, what] : questions) session_.core().query(id, what, {});
 }
 
+/// A broker that was replaced took the questions with it that it had not answered. One that was
+/// only away answers twice, and the second answer is nobody's.
+void Remote::ask_again() {
+    const std::lock_guard lock{mutex_};
+    unasked_.clear();
+    for (const auto& [id, question] : questions_)
+        if (!question.answered) unasked_.emplace_back(id, question.what);
+}
+
 std::vector<WorkerInfo> Remote::workers() {
     std::unique_lock lock{mutex_};
     if (questions_.size() >= kQuestionsMax)
         throw UsageError{"too many questions to the broker at once"};
     const std::uint64_t id = next_question_++;
-    questions_[id];
-    unasked_.emplace_back(id, "workers");
+    questions_[id].what = "workers";
+    unasked_.emplace_back(id, questions_[id].what);
     lock.unlock();
     wake();
     lock.lock();

@@ -42,6 +42,7 @@ class Remote final : public Backend, private session::ClientListener {
 
   private:
     struct Question {
+        std::string what;
         bool answered = false;
         wire::Code code{};
         std::string body;
@@ -56,6 +57,7 @@ class Remote final : public Backend, private session::ClientListener {
     void send(base::Time now);
     void obey(base::Time now);
     void ask();
+    void ask_again();
     void say_goodbye();
 
     Client& client_;

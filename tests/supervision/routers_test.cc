@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <future>
 #include <numeric>
 
 #include "core/net/listen.h"
@@ -65,6 +66,20 @@ SUPERVISION(06, AKilledRouterLosesNoTaskAndRestartsNoWorker) {
     EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit))
         << "workers were restarted";
     EXPECT_FALSE(in_log(broker, "worker died"));
+}
+
+SUPERVISION(06, AQuestionThatARouterDidNotAnswerIsAnsweredByTheNext) {
+    Daemon& broker = start_pool({.workers = 2});
+    const std::vector<pid_t> before = workers();
+    const pid_t router = router_of(broker);
+    ASSERT_EQ(::kill(router, SIGSTOP), 0);
+    auto asked = std::async(std::launch::async, [this] { return workers().size(); });
+    EXPECT_EQ(asked.wait_for(50ms), std::future_status::timeout) << "nobody could answer";
+    const auto killed = Clock::now();
+    ASSERT_EQ(::kill(router, SIGKILL), 0);
+    EXPECT_NO_THROW(asked.get());
+    EXPECT_LT(Clock::now() - killed, stretched(2s));
+    EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit));
 }
 
 /// A forkmilld in the role of a router, which this test gives its sockets as a master does.
