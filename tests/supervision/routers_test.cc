@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include <algorithm>
 #include <atomic>
+#include <filesystem>
 #include <future>
 #include <numeric>
 
@@ -79,6 +81,24 @@ SUPERVISION(06, AQuestionThatARouterDidNotAnswerIsAnsweredByTheNext) {
     ASSERT_EQ(::kill(router, SIGKILL), 0);
     EXPECT_NO_THROW(asked.get());
     EXPECT_LT(Clock::now() - killed, stretched(2s));
+    EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit));
+}
+
+SUPERVISION(06, ARouterIsReplacedAlsoAfterTheProgramsFileWas) {
+    // As a package's upgrade does it: the running program's file is no more.
+    const auto program = directory_ / "forkmilld";
+    std::filesystem::copy_file(test::built_program("forkmilld"), program);
+    const auto file = write_broker_config({.workers = 2});
+    Daemon& broker = start("broker", {program.string(), "-c", file.string()});
+    pool_.emplace(ipc());
+    ASSERT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+    const std::vector<pid_t> before = workers();
+    std::filesystem::remove(program);
+    const pid_t router = router_of(broker);
+    ASSERT_EQ(::kill(router, SIGKILL), 0);
+    EXPECT_TRUE(wait_until([&] { return times_in_log(broker, "router serves") == 2; }, kLimit));
+    EXPECT_TRUE(broker.program->running()) << test::read_text(broker.log);
+    EXPECT_EQ(pool().apply(echo, std::string{"still"}), "still");
     EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit));
 }
 
@@ -205,6 +225,47 @@ SUPERVISION(44, ARouterThatRunsOutOfDescriptorsRecoversWhenTheyAreFreed) {
     Pool late{"tcp://127.0.0.1:" + std::to_string(port)};
     EXPECT_EQ(late.apply_async(echo, std::string{"late"}).get(kLimit), "late");
     EXPECT_EQ(router_of(broker), router) << "it died of it";
+}
+
+/// False: nobody takes connections fast enough just now.
+bool connect_to(const std::string& path, std::vector<UniqueFd>& crowd) {
+    UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path.copy(address.sun_path, sizeof address.sun_path - 1);
+    if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0)
+        return false;
+    crowd.push_back(std::move(fd));
+    return true;
+}
+
+SUPERVISION(44, ARouterThatRunsOutOfDescriptorsOnIpcLosesNothing) {
+    Daemon& broker = start_pool({.workers = 2});
+    const std::vector<pid_t> before = workers();
+    const pid_t router = router_of(broker);
+    Gate gate{gate_file()};
+    auto running = pool().apply_async(pass, notes(), gate.name(), 7);
+    noted(1);
+    const rlimit few{256, 256};
+    ASSERT_EQ(::prlimit(router, RLIMIT_NOFILE, &few, nullptr), 0);
+    std::vector<UniqueFd> crowd;
+    const std::string path = (directory_ / "broker.sock").string();
+    // It survives that, or libzmq ends it; then the next one has a limit that suffices.
+    EXPECT_TRUE(
+        wait_until([&] { return !connect_to(path, crowd) || crowd.size() == 1000; }, kLimit));
+    EXPECT_GT(crowd.size(), 250U);
+    EXPECT_TRUE(wait_until(
+        [&] { return router_of(broker) != router || test::open_files(router).size() > 250; },
+        kLimit));
+    crowd.clear();
+    Pool late{ipc()};
+    EXPECT_EQ(late.apply_async(echo, std::string{"late"}).get(kLimit), "late");
+    gate.open();
+    EXPECT_EQ(running.get(kLimit), 7);
+    EXPECT_EQ(numbers_in(notes()).size(), 1U) << "it ran twice";
+    EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit));
+    EXPECT_LE(times_in_log(broker, "relay died"), 1);
+    std::printf("the router %s\n", router_of(broker) == router ? "survived" : "was replaced");
 }
 
 }  // namespace

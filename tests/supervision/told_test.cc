@@ -172,16 +172,23 @@ TOLD(57, TheWatchdogIsFedUntilTheRouterStandsStill) {
 
 class InBackground : public Supervised {
   protected:
-    int start_in_background(const BrokerWanted& wanted, std::string& said) {
+    /// The command, which ends while its daemon lives on.
+    Daemon& start_in_background(const BrokerWanted& wanted) {
         const auto file = write_broker_config(wanted);
-        return run({test::built_program("forkmilld").string(), "--daemon", "-c", file.string()},
-                   said);
+        return start("command",
+                     {test::built_program("forkmilld").string(), "--daemon", "-c", file.string()});
     }
 };
 
 TEST_F(InBackground, TheCommandEndsWhenAllIsUpAndTheDaemonLivesOn) {
-    std::string said;
-    ASSERT_EQ(start_in_background({.workers = 2}, said), 0) << said;
+    Gate gate{gate_file()};
+    Daemon& command = start_in_background(
+        {.workers = 2,
+         .pool = "    environment: {E2E_INITIALIZER: wait_at " + gate.name() + "}\n"});
+    ASSERT_TRUE(wait_until([&] { return times_in_log(command, "worker born") == 2; }, kLimit));
+    EXPECT_FALSE(command.program->wait(100ms).has_value()) << "it does not wait for the workers";
+    gate.open();
+    EXPECT_EQ(command.program->wait(stretched(kLimit)), 0) << test::read_text(command.log);
     const std::vector<int> told = numbers_in(directory_ / "state" / "master.pid");
     ASSERT_EQ(told.size(), 1U);
     const pid_t master = told[0];
@@ -200,12 +207,11 @@ TEST_F(InBackground, TheCommandEndsWhenAllIsUpAndTheDaemonLivesOn) {
 }
 
 TEST_F(InBackground, TheCommandEndsWithTheDaemonsCodeWhenItCannotStart) {
-    std::string said;
-    EXPECT_EQ(start_in_background(
-                  {.workers = 2, .pool = "    environment: {E2E_INITIALIZER: exit78}\n"}, said),
-              78)
-        << said;
-    EXPECT_NE(said.find("no model file: the config is wrong"), std::string::npos) << said;
+    Daemon& command =
+        start_in_background({.workers = 2, .pool = "    environment: {E2E_INITIALIZER: exit78}\n"});
+    command.expected_code = 78;
+    EXPECT_EQ(command.program->wait(stretched(kLimit)), 78);
+    EXPECT_TRUE(in_log(command, "no model file: the config is wrong"));
     EXPECT_TRUE(wait_until([] { return test::leftovers().empty(); }, kLimit));
 }
 
