@@ -90,8 +90,7 @@ base::Status admit_users(const Served& served) {
         if (::lchown(path.c_str(), account.uid, static_cast<gid_t>(-1)) != 0)
             return base::Failure{"cannot give " + path + " to user " + account.name + ": " +
                                  std::strerror(errno)};
-        const std::string closed =
-            supervisor::closed_directory(account, served.config.state_dir);
+        const std::string closed = supervisor::closed_directory(account, served.config.state_dir);
         if (!closed.empty())
             base::log_line(base::LogLevel::Warning,
                            "the pool's user may not pass a directory above state_dir",

@@ -4,9 +4,9 @@
 //
 // Invariants: (1) it answers PINGs and obeys its parent whatever the task threads do; (2) EOF of
 // the channel ends it at once with nothing finished, so that no orphan is left, or, where orphans
-// may finish, once what runs has ended and was told, at the latest after leave_limit; (3) the end of an
-// adopted socket does too, the end of any other connection only makes it connect again, with all
-// results kept. Threading: run() on one thread, once; afterwards the process leaves by _exit,
+// may finish, once what runs has ended and was told, at the latest after leave_limit; (3) the end
+// of an adopted socket does too, the end of any other connection only makes it connect again, with
+// all results kept. Threading: run() on one thread, once; afterwards the process leaves by _exit,
 // because tasks may still run.
 #pragma once
 
@@ -76,8 +76,8 @@ class WorkerLoop {
     Leaving told_ = Leaving::No;
     bool ageing_told_ = false;
     bool emptied_told_ = false;
-    bool ordered_ = false;   ///< The parent asked us to leave: it knows.
-    bool orphaned_ = false;  ///< Parent or program are gone: it ends.
+    bool ordered_ = false;    ///< The parent asked us to leave: it knows.
+    bool orphaned_ = false;   ///< Parent or program are gone: it ends.
     bool finishing_ = false;  ///< The parent is gone, and what runs may end.
 };
 

@@ -60,8 +60,8 @@ AccountFound find_account(const std::string& user, const std::string& group) {
         if (named == nullptr) return found;
         account.gid = named->gr_gid;
     }
-    account.groups = user.empty() ? std::vector<gid_t>{account.gid}
-                                  : groups_of(account.name, account.gid);
+    account.groups =
+        user.empty() ? std::vector<gid_t>{account.gid} : groups_of(account.name, account.gid);
     found.account = std::move(account);
     return found;
 }

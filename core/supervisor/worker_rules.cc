@@ -17,16 +17,14 @@ std::optional<Account> read_account(base::ConfigSection s) {
     const std::string user = s.text("user", {.max_bytes = 255});
     const std::string group = s.text("group", {.max_bytes = 255});
     if (user.empty() && group.empty()) return std::nullopt;
-    const char* key = user.empty() ? "group" : "user";
-    if (::geteuid() != 0) {
-        s.problem(key, "only root may run workers as another user or group; expected none here");
-        return std::nullopt;
-    }
     AccountFound found = find_account(user, group);
     if (!found.user_known)
         s.problem("user", "no user '" + user + "' on this host; expected a name of its users");
     else if (!found.account)
         s.problem("group", "no group '" + group + "' on this host; expected a name of its groups");
+    else if (::geteuid() != 0)
+        s.problem(user.empty() ? "group" : "user",
+                  "only root may run workers as another user or group; expected none here");
     return std::move(found.account);
 }
 
