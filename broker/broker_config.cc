@@ -144,6 +144,12 @@ void read_listen(base::ConfigSection root, BrokerConfig& config) {
 
 }  // namespace
 
+std::string BrokerConfig::worker_endpoint(const PoolConfig& pool) const {
+    if (!pool.privileges.is_foreign()) return worker_endpoint();
+    return "ipc://" + state_dir + "/workers-" + std::to_string(pool.privileges.account->uid) +
+           ".sock";
+}
+
 LoadedConfig load_broker_config(const base::ConfigInput& input) {
     LoadedConfig loaded;
     BrokerConfig& config = loaded.config;
@@ -153,9 +159,12 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
     std::error_code ignored;
     config.state_dir =
         std::filesystem::absolute(config.state_dir, ignored).lexically_normal().string();
-    if (const auto endpoint = net::parse_endpoint(config.worker_endpoint()); !endpoint.ok())
-        root.problem("state_dir",
-                     "the workers' socket in it is unusable: " + endpoint.failure().text);
+    const auto check_socket = [&](const std::string& text) {
+        if (const auto endpoint = net::parse_endpoint(text); !endpoint.ok())
+            root.problem("state_dir",
+                         "the workers' socket in it is unusable: " + endpoint.failure().text);
+    };
+    check_socket(config.worker_endpoint());
     read_curve(root.section("security").section("curve"), config);
     read_listen(root, config);
     config.module_path = root.texts("module_path");
@@ -182,6 +191,8 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
     if (!declared("default")) config.engine.queues.push_back({});
     for (auto& [name, section] : root.named_sections("pools")) {
         config.pools.push_back(read_pool(name, section));
+        if (config.pools.back().privileges.is_foreign())
+            check_socket(config.worker_endpoint(config.pools.back()));
         for (const std::string& queue : config.pools.back().queues) {
             if (!declared(queue))
                 section.problem("queues",

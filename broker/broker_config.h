@@ -49,6 +49,8 @@ struct BrokerConfig {
 
     /// ZeroMQ endpoint of the local workers, inside state_dir.
     std::string worker_endpoint() const { return "ipc://" + state_dir + "/workers.sock"; }
+    /// The same for a pool; those of another user have a socket that only that user may use.
+    std::string worker_endpoint(const PoolConfig& pool) const;
 };
 
 struct LoadedConfig {

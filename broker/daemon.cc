@@ -5,9 +5,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 
@@ -71,11 +73,42 @@ struct Served {
 
 using ServedPtr = std::shared_ptr<const Served>;
 
+/// Clients', then the workers', each once.
+std::vector<std::string> endpoints_of(const BrokerConfig& config) {
+    std::vector<std::string> endpoints = config.listen;
+    endpoints.push_back(config.worker_endpoint());
+    for (const PoolConfig& pool : config.pools) {
+        const std::string endpoint = config.worker_endpoint(pool);
+        if (std::find(endpoints.begin(), endpoints.end(), endpoint) == endpoints.end())
+            endpoints.push_back(endpoint);
+    }
+    return endpoints;
+}
+
+/// What workers of other users need: the way to their socket and to their modules, and the socket.
+base::Status admit_users(const Served& served) {
+    for (const PoolConfig& pool : served.config.pools) {
+        if (!pool.privileges.is_foreign()) continue;
+        const supervisor::Account& account = *pool.privileges.account;
+        if (base::Status open = supervisor::open_to_users(served.config.state_dir); !open.ok())
+            return open;
+        const std::string endpoint = served.config.worker_endpoint(pool);
+        const std::string path = net::parse_endpoint(endpoint).value().path;
+        if (::lchown(path.c_str(), account.uid, static_cast<gid_t>(-1)) != 0)
+            return base::Failure{"cannot give " + path + " to user " + account.name + ": " +
+                                 std::strerror(errno)};
+        const std::string closed = supervisor::closed_directory(account, served.config.state_dir);
+        if (!closed.empty())
+            base::log_line(base::LogLevel::Warning,
+                           "the pool's user may not pass a directory above state_dir",
+                           {{"pool", pool.name}, {"user", account.name}, {"directory", closed}});
+    }
+    return base::Done{};
+}
+
 /// Binds what is not bound yet; the rest is taken over from `before` (null: none).
 base::Status open_sockets(Served& served, const Served* before) {
-    std::vector<std::string> endpoints = served.config.listen;
-    endpoints.push_back(served.config.worker_endpoint());
-    for (const std::string& text : endpoints) {
+    for (const std::string& text : endpoints_of(served.config)) {
         std::shared_ptr<const Socket> socket;
         if (before != nullptr)
             for (const auto& [name, open] : before->sockets)
@@ -134,7 +167,7 @@ supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolCon
         birth.scoreboard_fd = child.scoreboard_fd;
         birth.scoreboard_slot = child.slot;
         birth.host_key = served->host_key;
-        birth.endpoint = served->config.worker_endpoint();
+        birth.endpoint = served->config.worker_endpoint(pool);
         birth.pool = pool.name;
         birth.pool_index = child.pool;
         birth.slot = child.slot;
@@ -146,6 +179,8 @@ supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolCon
         supervisor::Command command;
         command.argv = {program_of(pool)};
         command.argv.insert(command.argv.end(), pool.arguments.begin(), pool.arguments.end());
+        command.privileges = pool.privileges;
+        command.environment = supervisor::environment_of(pool.privileges);
         for (const auto& [name, value] : pool.environment)
             command.environment.push_back(name + "=" + value);
         for (std::string& variable : supervisor::to_environment(birth))
@@ -159,7 +194,8 @@ std::string identity_of(const PoolConfig& pool) {
     std::string identity =
         supervisor::identity_of_file(program_of(pool)) + "\n" + std::to_string(pool.threads) + " " +
         std::to_string(pool.max_tasks_per_child) + " " + std::to_string(pool.hung_timeout.count()) +
-        " " + std::to_string(pool.slowlog_timeout.count());
+        " " + std::to_string(pool.slowlog_timeout.count()) + " " +
+        std::to_string(pool.finish_orphaned ? 1 : 0) + " " + supervisor::to_text(pool.privileges);
     const auto add = [&](const std::string& text) { identity += "\n" + text; };
     for (const std::string& argument : pool.arguments) add(argument);
     for (const auto& [name, value] : pool.environment) add(name + "=" + value);
@@ -180,6 +216,7 @@ std::string router_identity(const Served& served, const std::string& dump) {
         if (!skipping) identity += line;
     }
     for (const std::string& name : served.pool_names) identity += name + "\n";
+    for (const auto& [name, socket] : served.sockets) identity += name + "\n";
     return identity + supervisor::identity_of_file("/proc/self/exe");
 }
 
@@ -210,6 +247,7 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
         for (const auto& [name, modules] : judged.modules)
             if (name == pool.name) pool.modules = modules;
     if (base::Status open = open_sockets(*served, served_.get()); !open.ok()) return open.failure();
+    if (base::Status admitted = admit_users(*served); !admitted.ok()) return admitted.failure();
     auto dump = supervisor::text_as_file(judged.dump);
     if (!dump.ok()) return dump.failure();
     served->dump = std::move(dump).value();

@@ -78,6 +78,8 @@ supervisor::Command command_of(const std::vector<std::string>& argv,
                                const supervisor::WorkerBirth& birth) {
     supervisor::Command command;
     command.argv = argv;
+    if (birth.role == "worker") command.privileges = config.privileges;
+    command.environment = supervisor::environment_of(command.privileges);
     for (const auto& [name, value] : config.environment)
         command.environment.push_back(name + "=" + value);
     for (std::string& variable : supervisor::to_environment(birth))
@@ -92,7 +94,9 @@ std::string identity_of(const WorkerConfig& config, const std::string& program) 
         config.keys.server_key + "\n" + config.keys.key_file + "\n" + config.host + "\n" +
         std::to_string(config.threads) + " " + std::to_string(config.max_tasks_per_child) + " " +
         std::to_string(config.hung_timeout.count()) + " " +
-        std::to_string(config.slowlog_timeout.count());
+        std::to_string(config.slowlog_timeout.count()) + " " +
+        std::to_string(config.finish_orphaned ? 1 : 0) + " " +
+        supervisor::to_text(config.privileges);
     const auto add = [&](const std::string& text) { identity += "\n" + text; };
     for (const std::string& argument : config.arguments) add(argument);
     for (const auto& [name, value] : config.environment) add(name + "=" + value);
@@ -112,6 +116,9 @@ supervisor::MasterSpec master_spec(WorkerConfig loaded,
                                    const supervisor::Judged& judged,
                                    const Host& host) {
     if (!judged.modules.empty()) loaded.modules = judged.modules.front().second;
+    // A module that cannot be read is the workers' to complain of.
+    if (loaded.privileges.is_foreign() && !loaded.state_dir.empty())
+        static_cast<void>(supervisor::open_to_users(loaded.state_dir));
     const auto config = std::make_shared<const WorkerConfig>(std::move(loaded));
     supervisor::MasterSpec spec;
     spec.shutdown_timeout = config->shutdown_timeout;

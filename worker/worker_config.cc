@@ -84,6 +84,10 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
     }
     static_cast<supervisor::WorkerRules&>(config) =
         supervisor::read_worker_rules(root, cpus, false);
+    if (config.privileges.is_foreign() && !config.keys.key_file.empty())
+        root.problem("user",
+                     "workers of another user cannot read security.curve.key_file, which is this "
+                     "one's alone; expected no user, or a broker whose endpoint needs no key");
     read_code(root, config);
     config.shutdown_timeout =
         root.duration("shutdown_timeout", {.max = hours{24}, .fallback = seconds{30}});

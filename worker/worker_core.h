@@ -70,6 +70,10 @@ class WorkerCore {
     const std::string& rejected() const { return rejected_; }
     bool welcomed() const { return welcomed_; }
     std::size_t live_jobs() const { return jobs_.live(); }
+    /// It runs nothing, and owes nobody a result.
+    bool empty_handed() const {
+        return jobs_.live() == 0 && results_.count() == 0 && adoption_.empty();
+    }
     std::size_t kept_results() const { return results_.kept(); }
     std::size_t awaiting_adoption() const { return adoption_.size(); }
     std::uint64_t incarnation() const { return hello_.incarnation; }

@@ -98,8 +98,16 @@ void WorkerLoop::read_transport() {
 void WorkerLoop::read_channel() {
     const base::Time now = base::monotonic_now();
     while (auto packet = setup_.channel->receive()) on_order(packet->notice, now);
-    // Nobody is left who would reap or replace us: what runs is somebody else's to run again.
-    orphaned_ = orphaned_ || setup_.channel->closed();
+    if (!setup_.channel->closed()) return;
+    if (!setup_.finish_orphaned) {
+        // Nobody is left who would reap or replace us: what runs is somebody else's to run again.
+        orphaned_ = true;
+        return;
+    }
+    loop_.remove(setup_.channel->fd());
+    setup_.channel = nullptr;
+    finishing_ = true;
+    core_->leave(Leaving::Recycle, {}, now);
 }
 
 void WorkerLoop::on_order(const supervisor::Notice& notice, base::Time now) {
@@ -146,6 +154,8 @@ void WorkerLoop::turn() {
     core_->pump(now, out_);
     send_out();
     note_leaving();
+    // Results wait for whoever serves the endpoint next; one that has none waits for nobody.
+    orphaned_ = orphaned_ || (finishing_ && core_->empty_handed());
 }
 
 void WorkerLoop::send_out() {

@@ -3,9 +3,10 @@
 // the WorkerCore.
 //
 // Invariants: (1) it answers PINGs and obeys its parent whatever the task threads do; (2) EOF of
-// the channel ends it at once with nothing finished, so that no orphan is left; (3) the end of an
-// adopted socket does too, the end of any other connection only makes it connect again, with all
-// results kept. Threading: run() on one thread, once; afterwards the process leaves by _exit,
+// the channel ends it at once with nothing finished, so that no orphan is left, or, where orphans
+// may finish, once what runs has ended and was told, at the latest after leave_limit; (3) the end
+// of an adopted socket does too, the end of any other connection only makes it connect again, with
+// all results kept. Threading: run() on one thread, once; afterwards the process leaves by _exit,
 // because tasks may still run.
 #pragma once
 
@@ -29,6 +30,7 @@ struct LoopSetup {
     std::unique_ptr<net::Transport> transport;
     bool adopted = false;                    ///< The transport has one connection in its life.
     supervisor::Channel* channel = nullptr;  ///< Null: no parent (tests).
+    bool finish_orphaned = false;
     supervisor::SlotCells* cells = nullptr;
     std::uint16_t pool_index = 0;  ///< For Notices.
     std::uint32_t max_tasks_per_child = 0;
@@ -74,8 +76,9 @@ class WorkerLoop {
     Leaving told_ = Leaving::No;
     bool ageing_told_ = false;
     bool emptied_told_ = false;
-    bool ordered_ = false;   ///< The parent asked us to leave: it knows.
-    bool orphaned_ = false;  ///< Parent or program are gone.
+    bool ordered_ = false;    ///< The parent asked us to leave: it knows.
+    bool orphaned_ = false;   ///< Parent or program are gone: it ends.
+    bool finishing_ = false;  ///< The parent is gone, and what runs may end.
 };
 
 }  // namespace forkmill::worker

@@ -112,6 +112,7 @@ int run_worker(ProcessSetup setup) {
     loop.transport = std::move(transport).value();
     loop.adopted = setup.adopted;
     loop.channel = &setup.channel;
+    loop.finish_orphaned = birth.finish_orphaned;
     loop.cells = setup.cells;
     loop.pool_index = birth.pool_index;
     loop.max_tasks_per_child = task_budget(birth);

@@ -3,6 +3,7 @@
 
 #include <signal.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 namespace forkmill::supervisor {
@@ -11,8 +12,17 @@ namespace {
 
 /// By its number, not as "my group": end_group() leaves it, and the next one is the parent's.
 volatile pid_t group = 0;
+timer_t patience_timer;
+itimerspec patience{};
+volatile sig_atomic_t patient = 0;
 
-void on_parent_death(int) {
+void on_parent_death(int, siginfo_t* info, void*) {
+    // Whoever adopts us may die too: that does not make us wait again.
+    if (info->si_code != SI_TIMER && patient != 0) {
+        if (patient == 1) ::timer_settime(patience_timer, 0, &patience, nullptr);
+        patient = 2;
+        return;
+    }
     if (group > 0) ::kill(-group, SIGKILL);
     ::kill(::getpid(), SIGKILL);
 }
@@ -23,9 +33,21 @@ void take_group_along() {
     if (::getpgrp() != ::getpid()) return;
     group = ::getpid();
     struct sigaction action {};
-    action.sa_handler = on_parent_death;
+    action.sa_sigaction = on_parent_death;
+    // What a task is doing goes on, if it may.
+    action.sa_flags = SA_SIGINFO | SA_RESTART;
     ::sigfillset(&action.sa_mask);
     if (::sigaction(SIGRTMAX, &action, nullptr) == 0) ::prctl(PR_SET_PDEATHSIG, SIGRTMAX);
+}
+
+void outlive_parent(std::chrono::milliseconds limit) {
+    sigevent ring{};
+    ring.sigev_notify = SIGEV_SIGNAL;
+    ring.sigev_signo = SIGRTMAX;
+    if (limit.count() <= 0 || ::timer_create(CLOCK_MONOTONIC, &ring, &patience_timer) != 0) return;
+    patience.it_value.tv_sec = limit.count() / 1000;
+    patience.it_value.tv_nsec = limit.count() % 1000 * 1'000'000;
+    patient = 1;
 }
 
 void end_group() {

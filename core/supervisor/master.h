@@ -29,6 +29,7 @@
 #include "core/base/time.h"
 #include "core/supervisor/child_env.h"
 #include "core/supervisor/exit_codes.h"
+#include "core/supervisor/privileges.h"
 #include "core/supervisor/respawn_policy.h"
 #include "core/supervisor/slot.h"
 #include "core/supervisor/worker_rules.h"
@@ -41,6 +42,7 @@ struct Command {
     std::vector<std::string> environment;
     std::vector<int> inherit;  ///< Descriptors it keeps, at the same numbers, beside 0–2, its
                                ///< channel and its scoreboard.
+    Privileges privileges = {};
 };
 
 /// Called before each start: put to_environment(child), or a WorkerBirth's, into the environment.

@@ -37,7 +37,8 @@ base::Status Master::Impl::launch(std::optional<Child>& place,
     Program program{std::move(built.value().argv),
                     environment_with(built.value().environment),
                     std::move(built.value().inherit),
-                    err_write.get()};
+                    err_write.get(),
+                    std::move(built.value().privileges)};
     program.keep_fds.push_back(env.channel_fd);
     if (env.scoreboard_fd >= 0) program.keep_fds.push_back(env.scoreboard_fd);
     base::Result<Spawned> spawned = spawn_program(program);
@@ -126,16 +127,17 @@ void Master::Impl::tell_roster() {
 }
 
 void Master::Impl::reap(base::Time now) {
-    const auto is_ours = [&](pid_t pid) {
-        return places_.contains(pid) || (probe_ && pid == probe_->process.pid);
-    };
+    const auto is_ours = [&](pid_t pid) { return is_own_child(pid); };
     while (const std::optional<ChildEvent> event = next_child_event(is_ours)) {
         if (probe_ && event->pid == probe_->process.pid) {
             if (event->is_death()) on_probe_death(*event, now);
             continue;
         }
         const auto place = places_.find(event->pid);
-        if (place == places_.end()) continue;  // An orphan we adopted.
+        if (place == places_.end()) {  // An orphan we adopted.
+            if (event->is_death()) escapes_.on_reaped(event->pid);
+            continue;
+        }
         Child* child = find(place->second.first, place->second.second);
         FORKMILL_CHECK(child != nullptr);
         if (!event->is_death())
@@ -183,6 +185,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     if (!owner.slots.was_ready(slot)) owner.last_words = notice.text_view();
     const bool never_came_up = !owner.slots.ever_ready();
     bury(owner.children[slot]);
+    escapes_.on_death([&](pid_t pid) { return is_own_child(pid); }, now);
     if (expected) owner.slots.on_leaving(slot, now, actions_);
     owner.slots.on_died(slot, ending, now, actions_);
     act(pool, now);

@@ -16,6 +16,7 @@
 
 #include "core/supervisor/channel.h"
 #include "core/supervisor/control.h"
+#include "core/supervisor/escapes.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/pool_slots.h"
@@ -136,6 +137,7 @@ class Master::Impl {
     void watch_children(base::Time now);
     void fit_to_load(std::uint16_t pool, base::Time now);
     void watch_worker(Child& child, const WatchRules& rules, base::Time now);
+    void tell_escapes(base::Time now);
 
     // master_report.cc: who is told how it goes.
     void report(base::Time now);
@@ -172,6 +174,9 @@ class Master::Impl {
     void check_reload(base::Time now);
 
     Child* find(std::uint16_t pool, std::uint32_t slot);
+    bool is_own_child(pid_t pid) const {
+        return places_.contains(pid) || (probe_ && pid == probe_->process.pid);
+    }
     Watched name(const Child& child, Watched::Kind kind) const;
     std::string title(const Child& child) const;
     Notice notice_of(Verb verb, const Child& child) const;
@@ -204,6 +209,7 @@ class Master::Impl {
     bool relay_up_ = false;    ///< This one said Up.
     base::Time relay_tick_{};  ///< Its last sign of life.
     base::Time watch_at_{};
+    Escapes escapes_;
     bool ready_told_ = false;
     bool stopping_told_ = false;
     bool reloading_told_ = false;

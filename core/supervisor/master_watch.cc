@@ -59,6 +59,7 @@ void Master::Impl::watch_children(base::Time now) {
         act(pool, now);
         fit_to_load(pool, now);
     }
+    tell_escapes(now);
     const bool serves = relay_slot_.state() == SlotState::Ready;
     if (serves && now - relay_tick_ >= kRelayHung) {
         base::log_line(LogLevel::Error, "relay stands still", {{"relay", spec_.relay.name}});
@@ -97,6 +98,16 @@ void Master::Impl::fit_to_load(std::uint16_t index, base::Time now) {
                     {"busy", seen.busy},
                     {"queued", seen.queued}});
     act(index, now);
+}
+
+/// They are left alone: whoever leaves its worker's session on purpose may be a daemon.
+void Master::Impl::tell_escapes(base::Time now) {
+    const auto is_own = [&](pid_t pid) { return is_own_child(pid); };
+    for (const Escaped& escaped : escapes_.due(is_own, now))
+        base::log_line(
+            LogLevel::Warning,
+            "process escaped its worker",
+            {{"pid", escaped.pid}, {"name", escaped.name}, {"so_far", escapes_.count()}});
 }
 
 void Master::Impl::watch_worker(Child& child, const WatchRules& rules, base::Time now) {

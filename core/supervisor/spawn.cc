@@ -56,11 +56,15 @@ void null_stdin() {
     if (null > STDERR_FILENO) ::close(null);
 }
 
+void die_with(pid_t parent) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != parent) ::_exit(kExitTempFail);  // It died before the line above.
+}
+
 /// What every child does first. Signals are blocked here since before the fork.
 void become_child(pid_t parent, int stderr_fd, const std::vector<int>& keep) {
     ::setpgid(0, 0);
-    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (::getppid() != parent) ::_exit(kExitTempFail);  // It died before the line above.
+    die_with(parent);
     null_stdin();
     if (stderr_fd >= 0) ::dup2(stderr_fd, STDERR_FILENO);
     close_others(keep);
@@ -103,14 +107,16 @@ std::vector<char*> pointers(std::vector<std::string>& texts) {
     return out;
 }
 
-[[noreturn]] void exec_failed(const char* path, int number) {
-    say("forkmill: cannot execute ");
-    say(path);
+[[noreturn]] void give_up(const char* what, const char* name, int number) {
+    say("forkmill: cannot ");
+    say(what);
+    say(name);
     say(": ");
     say(::strerrordesc_np(number));
     say("\n");
     const bool for_ever = number == ENOENT || number == EACCES || number == ENOEXEC ||
-                          number == ENOTDIR || number == ELOOP || number == EPERM;
+                          number == ENOTDIR || number == ELOOP || number == EPERM ||
+                          number == EINVAL;
     ::_exit(for_ever ? kExitConfig : kExitTempFail);
 }
 
@@ -126,8 +132,11 @@ base::Result<Spawned> spawn_program(const Program& program) {
     return fork_with([&](pid_t parent) {
         become_child(parent, program.stderr_fd, keep);
         for (const int fd : keep) ::fcntl(fd, F_SETFD, 0);
+        if (const char* refused = assume(program.privileges))
+            give_up("take its privileges: ", refused, errno);
+        die_with(parent);
         ::execve(argv[0], argv.data(), envp.data());
-        exec_failed(argv[0], errno);
+        give_up("execute ", argv[0], errno);
     });
 }
 

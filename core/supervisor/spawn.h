@@ -4,8 +4,9 @@
 // Invariants, for both: (1) the child has default signal dispositions, an empty mask and a process
 // group of its own; (2) it keeps the descriptors it is given, at their numbers, beside 0–2, and no
 // other; stdin is /dev/null; (3) it dies with its parent: PR_SET_PDEATHSIG, set and re-checked.
-// That binds it to the parent's *thread*, so the parent has one thread; (4) between fork and exec
-// only async-signal-safe calls are made. Threading: the process's only thread.
+// That binds it to the parent's *thread*, so the parent has one thread; a change of the user clears
+// it, so it is set again after that; (4) between fork and exec only async-signal-safe calls are
+// made. Threading: the process's only thread.
 #pragma once
 
 #include <sys/types.h>
@@ -16,6 +17,7 @@
 
 #include "core/base/result.h"
 #include "core/supervisor/fd.h"
+#include "core/supervisor/privileges.h"
 
 namespace forkmill::supervisor {
 
@@ -24,6 +26,7 @@ struct Program {
     std::vector<std::string> environment;  ///< The whole of it.
     std::vector<int> keep_fds;
     int stderr_fd = -1;  ///< Becomes 2; −1: the parent's.
+    Privileges privileges = {};
 };
 
 struct Spawned {
@@ -31,8 +34,8 @@ struct Spawned {
     OwnedFd pidfd;
 };
 
-/// A child that cannot exec says so on stderr and exits 78 when trying again is useless (no such
-/// file, no permission), else 75.
+/// A child that cannot have its privileges or exec says so on stderr and exits 78 when trying again
+/// is useless (no such file, no permission), else 75.
 base::Result<Spawned> spawn_program(const Program& program);
 
 /// Runs `body` in the child, which leaves by _exit with what it returns. `keep_fds` as above.

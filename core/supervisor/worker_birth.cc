@@ -12,6 +12,8 @@ namespace forkmill::supervisor {
 
 namespace {
 
+constexpr std::chrono::seconds kOrphanGrace{2};
+
 constexpr const char* kScoreboardVariable = "FORKMILL_BIRTH_SCOREBOARD";
 constexpr const char* kHostKeyVariable = "FORKMILL_BIRTH_HOST_KEY";
 constexpr const char* kHostVariable = "FORKMILL_BIRTH_HOST";
@@ -75,6 +77,7 @@ void set_rules(WorkerBirth& birth, const WorkerRules& rules) {
     birth.drain_timeout_ms = milliseconds(rules.drain_timeout);
     birth.hung_timeout_ms = milliseconds(rules.hung_timeout);
     birth.slowlog_timeout_ms = milliseconds(rules.slowlog_timeout);
+    birth.finish_orphaned = rules.finish_orphaned;
 }
 
 std::vector<std::string> to_environment(const WorkerBirth& birth) {
@@ -98,7 +101,7 @@ std::vector<std::string> to_environment(const WorkerBirth& birth) {
             std::to_string(birth.birth) + " " + std::to_string(birth.threads) + " " +
             std::to_string(birth.max_tasks_per_child) + " " +
             std::to_string(birth.drain_timeout_ms) + " " + std::to_string(birth.hung_timeout_ms) +
-            " " + std::to_string(birth.slowlog_timeout_ms));
+            " " + std::to_string(birth.slowlog_timeout_ms) + (birth.finish_orphaned ? " 1" : " 0"));
     set(kQueuesVariable, join(birth.queues));
     set(kModulesVariable, join(birth.modules));
     set(kModulePathVariable, join(birth.module_path));
@@ -137,6 +140,10 @@ std::optional<WorkerBirth> take_birth_from_environment() {
     birth.drain_timeout_ms = next_number<std::uint64_t>(rest);
     birth.hung_timeout_ms = next_number<std::uint64_t>(rest);
     birth.slowlog_timeout_ms = next_number<std::uint64_t>(rest);
+    birth.finish_orphaned = next_number<int>(rest) != 0;
+    // A moment more than the worker gives its tasks: it is to end by itself.
+    if (birth.role == "worker" && birth.finish_orphaned)
+        outlive_parent(std::chrono::milliseconds{birth.drain_timeout_ms} + kOrphanGrace);
     birth.queues = split(take(kQueuesVariable));
     birth.modules = split(take(kModulesVariable));
     birth.module_path = split(take(kModulePathVariable));

@@ -39,6 +39,7 @@ struct WorkerBirth {
     std::uint64_t drain_timeout_ms = 60'000;
     std::uint64_t hung_timeout_ms = 10'000;
     std::uint64_t slowlog_timeout_ms = 0;  ///< 0: never.
+    bool finish_orphaned = false;          ///< When its master is gone, what runs may end.
     std::vector<std::string> queues;
     std::vector<std::string> modules;      ///< Names or paths of task modules.
     std::vector<std::string> module_path;  ///< Directories in which names are looked up, in order.

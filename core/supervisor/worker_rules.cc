@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/supervisor/worker_rules.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+
 namespace forkmill::supervisor {
 
 using std::chrono::hours;
@@ -33,6 +37,63 @@ void read_size(base::ConfigSection s, std::uint32_t fallback, bool may_vary, Wor
     rules.workers = sizing.min;
 }
 
+std::optional<Account> read_account(base::ConfigSection s) {
+    const std::string user = s.text("user", {.max_bytes = 255});
+    const std::string group = s.text("group", {.max_bytes = 255});
+    if (user.empty() && group.empty()) return std::nullopt;
+    AccountFound found = find_account(user, group);
+    if (!found.user_known)
+        s.problem("user", "no user '" + user + "' on this host; expected a name of its users");
+    else if (!found.account)
+        s.problem("group", "no group '" + group + "' on this host; expected a name of its groups");
+    else if (::geteuid() != 0)
+        s.problem(user.empty() ? "group" : "user",
+                  "only root may run workers as another user or group; expected none here");
+    return std::move(found.account);
+}
+
+/// 0 is "as the master has it", and is not set.
+void add_limit(base::ConfigSection s,
+               const char* key,
+               Resource resource,
+               std::uint64_t value,
+               std::uint64_t least,
+               Privileges& privileges) {
+    if (value == 0) return;
+    rlimit now{};
+    ::getrlimit(resource, &now);
+    const bool bound = ::geteuid() != 0;  // Root may raise its own.
+    if (value < least)
+        return s.problem(key,
+                         "no worker starts with so little; expected at least " +
+                             std::to_string(least) + ", or 0 for what the master has");
+    if (bound && value > now.rlim_max)
+        return s.problem(key,
+                         "is above this process's hard limit, " + std::to_string(now.rlim_max) +
+                             "; expected at most that, or a master that runs as root");
+    ResourceLimit limit{resource, value, value};
+    // Of processor time the soft limit is told by a signal of its own, SIGXCPU, a second before.
+    if (resource == RLIMIT_CPU) limit.hard = bound ? std::min(now.rlim_max, value + 1) : value + 1;
+    privileges.limits.push_back(limit);
+}
+
+void read_limits(base::ConfigSection s, Privileges& privileges) {
+    constexpr std::uint64_t kLeastFiles = 64;
+    constexpr std::uint64_t kLeastAddresses = 64ULL << 20;
+    const auto count = [&](const char* key, Resource resource, std::uint64_t least) {
+        const auto value = s.integer<std::uint32_t>(key, {.min = 0, .max = 1'000'000'000});
+        add_limit(s, key, resource, value, least, privileges);
+    };
+    const auto bytes = [&](const char* key, Resource resource, std::uint64_t least) {
+        add_limit(s, key, resource, s.size(key, {.max = 1ULL << 60}), least, privileges);
+    };
+    count("open_files", RLIMIT_NOFILE, kLeastFiles);
+    bytes("core", RLIMIT_CORE, 1);
+    count("cpu_seconds", RLIMIT_CPU, 1);
+    bytes("address_space", RLIMIT_AS, kLeastAddresses);
+    count("processes", RLIMIT_NPROC, 1);
+}
+
 }  // namespace
 
 WorkerRules read_worker_rules(base::ConfigSection s,
@@ -55,6 +116,10 @@ WorkerRules read_worker_rules(base::ConfigSection s,
     rules.hung_timeout = s.duration(
         "hung_timeout", {.min = milliseconds{200}, .max = hours{24}, .fallback = seconds{10}});
     rules.slowlog_timeout = s.duration("slowlog_timeout", {.max = hours{24 * 30}});
+    rules.privileges.account = read_account(s);
+    read_limits(s.section("limits"), rules.privileges);
+    rules.finish_orphaned =
+        s.choice<bool>("orphan_policy", {{"kill", false}, {"finish", true}}, false);
     const auto too_little = [&](const char* key, std::uint64_t bytes) {
         if (bytes != 0 && bytes < kLeastMemory)
             s.problem(key, "no process is so small; expected at least 1MiB, or 0 for no limit");

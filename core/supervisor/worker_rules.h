@@ -7,6 +7,7 @@
 
 #include "core/base/config_reader.h"
 #include "core/base/time.h"
+#include "core/supervisor/privileges.h"
 #include "core/supervisor/sizing.h"
 
 namespace forkmill::supervisor {
@@ -23,6 +24,8 @@ struct WorkerRules {
     base::Duration stop_timeout = std::chrono::seconds{10};
     base::Duration hung_timeout = std::chrono::seconds{10};  ///< Its I/O thread does not turn.
     base::Duration slowlog_timeout{};  ///< A task that runs longer has its stack written, once.
+    Privileges privileges;
+    bool finish_orphaned = false;  ///< Its master's death does not end its tasks.
 };
 
 /// Reads the keys of the same names. `workers` when the key is absent: `workers_fallback`; where

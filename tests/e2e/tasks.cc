@@ -153,6 +153,29 @@ int do_escape(std::string notes, std::string gate) {
     return escaped;
 }
 
+/// Only calls between fork and exec that a program with threads may make.
+int do_start_daemon() {
+    std::array<int, 2> told{};
+    if (::pipe(told.data()) != 0) throw std::runtime_error("no pipe");
+    const pid_t child = ::fork();
+    if (child == 0) {
+        ::setsid();
+        const pid_t daemon = ::fork();
+        if (daemon == 0) {
+            ::execl("/bin/sleep", "sleep", "600", nullptr);
+            ::_exit(1);
+        }
+        const bool written = ::write(told[1], &daemon, sizeof daemon) == sizeof daemon;
+        ::_exit(written ? 0 : 1);
+    }
+    ::waitpid(child, nullptr, 0);
+    pid_t daemon = 0;
+    const bool read = ::read(told[0], &daemon, sizeof daemon) == sizeof daemon;
+    for (const int fd : told) ::close(fd);
+    if (!read) throw std::runtime_error("no daemon");
+    return daemon;
+}
+
 void exit_as_misconfigured() {
     std::fputs("no model file: the config is wrong\n", stderr);
     std::_Exit(78);
@@ -209,6 +232,13 @@ Tasks all_tasks() {
     tasks.bind(end_by, &do_end_by);
     tasks.bind(leave_orphans, &do_leave_orphans);
     tasks.bind(escape, &do_escape);
+    tasks.bind(twice, [](std::string notes, std::string gate) -> int {
+        note(notes, ::getpid());
+        wait_at(gate);
+        note(notes, ::getpid());
+        return ::getpid();
+    });
+    tasks.bind(start_daemon, &do_start_daemon);
     tasks.bind(freeze, &do_freeze);
     tasks.bind(stubborn, &do_stubborn);
     tasks.bind(partial, &do_partial);

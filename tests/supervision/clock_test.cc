@@ -28,9 +28,10 @@ struct Reason {
     std::string_view line;
     std::string_view why;
 };
-constexpr std::array<Reason, 8> kReasons{{
+constexpr std::array<Reason, 9> kReasons{{
     {"core/base/time.h", "inline WallNanos wall_now() {", "it is made here"},
     {"core/base/time.h", "::clock_gettime(CLOCK_REALTIME, &t);", "it is made here"},
+    {"core/supervisor/master_control.cc", "base::wall_now(),", "shows when somebody died"},
     {"core/supervisor/master.cc", "seed_ = ", "a seed of the jitter, not a time"},
     {"broker/router.cc", "base::wall_now(),", "a deadline becomes a wait once, at the submit"},
     {"broker/router.cc", "gateway_.pump(now, base::wall_now());", "as above"},

@@ -3,6 +3,7 @@
 #include "worker/worker_config.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
@@ -74,6 +75,42 @@ TEST(WorkerConfig, AllFaultsAreToldInOneRunWithTheirPlaces) {
     EXPECT_TRUE(has(loaded.faults, ":7:", "executable"));
     EXPECT_TRUE(has(loaded.faults, ":8:", "FORKMILL_ROLE"));
     EXPECT_GE(loaded.faults.size(), 7U);
+}
+
+TEST(WorkerConfig, LimitsOfWorkersAreReadAndToldOfWhenTheyCannotBe) {
+    const LoadedWorkerConfig good = load(
+        "broker: tcp://head:7700\norphan_policy: finish\n"
+        "limits: {open_files: 100, core: 1MiB, cpu_seconds: 60}\n");
+    ASSERT_TRUE(good.faults.empty()) << good.faults.front();
+    EXPECT_TRUE(good.config.finish_orphaned);
+    const std::vector<supervisor::ResourceLimit>& limits = good.config.privileges.limits;
+    ASSERT_EQ(limits.size(), 3U) << "what is not named is inherited";
+    EXPECT_EQ(limits[0].resource, RLIMIT_NOFILE);
+    EXPECT_EQ(limits[0].hard, 100U);
+    EXPECT_EQ(limits[1].soft, 1U << 20);
+    EXPECT_EQ(limits[2].soft, 60U);
+    EXPECT_EQ(limits[2].hard, 61U) << "SIGXCPU first, SIGKILL then";
+    const LoadedWorkerConfig bad = load(
+        "broker: tcp://head:7700\n"
+        "orphan_policy: adopt\n"
+        "limits: {open_files: 3, address_space: 1MiB, core: 7}\n"
+        "user: nobody-knows\n");
+    EXPECT_EQ(bad.faults.size(), 5U);
+    EXPECT_TRUE(has(bad.faults, "yaml:2:", "expected one of kill, finish")) << bad.faults.front();
+    EXPECT_TRUE(has(bad.faults, "yaml:3:", "at least 64,"));
+    EXPECT_TRUE(has(bad.faults, "yaml:3:", "at least 67108864,"));
+    EXPECT_TRUE(has(bad.faults, "yaml:3:", "core"));
+    EXPECT_TRUE(has(bad.faults, "yaml:4:", "no user 'nobody-knows' on this host"));
+}
+
+TEST(WorkerConfig, WorkersOfAnotherUserCannotHaveThisOnesKey) {
+    const test::TempDir directory;
+    const LoadedWorkerConfig loaded =
+        load("broker: tcp://head:7700\nuser: nobody\nsecurity: {curve: {server_key: x, key_file: " +
+             (directory / "none.key").string() + "}}\n");
+    const char* expected =
+        ::geteuid() == 0 ? "workers of another user cannot read" : "only root may run workers";
+    EXPECT_TRUE(has(loaded.faults, "yaml:2:", expected)) << loaded.faults.front();
 }
 
 TEST(WorkerConfig, WithoutABrokerThereIsNothingToDo) {
