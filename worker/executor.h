@@ -38,7 +38,7 @@ inline constexpr base::Duration kTiny =
 inline constexpr base::Duration kLinger =
     std::chrono::microseconds{100};  ///< … after at most this long.
 inline constexpr base::Duration kReplaceAhead =
-    std::chrono::milliseconds{250};  ///< Time for a few workers to start, one after another.
+    std::chrono::seconds{1};  ///< Time for several workers to start, one after another.
 inline constexpr base::Duration kNap = std::chrono::milliseconds{1};
 
 class Executor;

@@ -212,7 +212,7 @@ SUPERVISION(29, RecyclingLosesNothingAndKeepsThePoolUp) {
     ASSERT_TRUE(wait_until([&] { return replaced({}, 4); }, kLimit));
     const std::vector<pid_t> before = workers();
     std::vector<std::tuple<std::string, int>> calls;
-    for (int i = 0; i < count; ++i) calls.emplace_back(notes(), 50);
+    for (int i = 0; i < count; ++i) calls.emplace_back(notes(), 100);
     auto results = pool().starmap_async(deaf, calls);
     std::size_t least = 4;
     std::size_t most = 4;
