@@ -81,6 +81,7 @@ PRIVILEGED(50, WorkersAreNobodyTheMasterIsRootAndTasksRun) {
         return;
     }
     Daemon& broker = start_pool({.workers = 2, .pool = keys});
+    ASSERT_EQ(workers().size(), 2U);
     for (const pid_t worker : workers()) expect_nobody(worker);
     for (const pid_t pid : {broker.program->pid(), router_of(broker)})
         EXPECT_EQ(line_of(pid, "status", "Uid:"), four_times(0));
@@ -108,6 +109,7 @@ PRIVILEGED(50, AKilledMastersWorkersDieWhoeverTheyAre) {
 PRIVILEGED(50, TheSocketIsTheUsersAloneAndNothingElseIsOpened) {
     if (!is_root()) return;  // The first case says what happens then.
     start_pool({.workers = 1, .pool = "    user: nobody\n"});
+    ASSERT_EQ(workers().size(), 1U);
     const std::filesystem::path state = directory_ / "state";
     const auto status_of = [&](const std::string& name) {
         struct stat status {};
@@ -136,7 +138,7 @@ PRIVILEGED(50, AReloadThatChangesTheUserReplacesWorkersThatLoadModules) {
     write_broker_config(
         {.workers = 2, .executable = "stock", .pool = modules + "    user: nobody\n"});
     ASSERT_EQ(::kill(broker.program->pid(), SIGHUP), 0);
-    EXPECT_TRUE(wait_until([&] { return replaced(old, 2); }, kLimit))
+    ASSERT_TRUE(wait_until([&] { return replaced(old, 2); }, kLimit))
         << test::read_text(broker.log);
     for (const pid_t worker : workers()) expect_nobody(worker);
     EXPECT_EQ(pool().apply(edition_number, 0), 1);
