@@ -144,6 +144,23 @@ PRIVILEGED(50, AReloadThatChangesTheUserReplacesWorkersThatLoadModules) {
     EXPECT_EQ(pool().apply(edition_number, 0), 1);
 }
 
+PRIVILEGED(50, AWorkerHostsWorkersAreAnotherUserToo) {
+    if (!is_root()) return;  // The first case says what happens then.
+    const std::string endpoint = "tcp://127.0.0.1:" + std::to_string(free_port());
+    start_broker({.listen = endpoint, .workers = 0});
+    Daemon& host = start_host(endpoint, 1, "user: nobody\nlimits: {open_files: 200}\n");
+    Pool pool{endpoint};
+    const pid_t worker = pool.apply(e2e::pid);
+    expect_nobody(worker);
+    EXPECT_EQ(line_of(worker, "limits", "Max open files"), "200 200 files");
+    for (const pid_t pid : descendants_of(host.program->pid())) {
+        if (pid != worker) {
+            EXPECT_EQ(line_of(pid, "status", "Uid:"), four_times(0)) << "the uplink";
+        }
+    }
+    EXPECT_EQ(line_of(host.program->pid(), "status", "Uid:"), four_times(0));
+}
+
 PRIVILEGED(50, AnUnknownUserOrGroupIsAFaultWithItsPlace) {
     const std::string said = faults_of("    user: nobody-knows\n");
     // state_dir, listen, pools, default, workers, threads, executable; then it.
