@@ -19,7 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::descendants_of;
 using test::process_alive;
-using test::process_state;
 using test::stretched;
 using test::wait_until;
 
@@ -239,7 +238,7 @@ SUPERVISION(08, ANewMasterTakesTheResultOfAnOrphan) {
     kill(broker);
     ASSERT_TRUE(wait_until([&] { return !process_alive(broker.program->pid()); }));
     start_broker(wanted);
-    EXPECT_TRUE(wait_until([&] { return state_of(orphan) != ""; }, kLimit)) << "it never came";
+    EXPECT_TRUE(wait_until([&] { return !state_of(orphan).empty(); }, kLimit)) << "it never came";
     gate.open();
     EXPECT_EQ(result.get(kLimit), orphan);
     EXPECT_EQ(noted(2), (std::vector<int>{orphan, orphan})) << "it ran twice";
