@@ -27,6 +27,8 @@ void on_parent_death(int, siginfo_t* info, void*) {
     ::kill(::getpid(), SIGKILL);
 }
 
+void on_broken_pipe(int) {}
+
 }  // namespace
 
 void take_group_along() {
@@ -47,6 +49,13 @@ void outlive_parent(std::chrono::milliseconds limit) {
     if (limit.count() <= 0 || ::timer_create(CLOCK_MONOTONIC, &ring, &patience_timer) != 0) return;
     patience.it_value.tv_sec = limit.count() / 1000;
     patience.it_value.tv_nsec = limit.count() % 1000 * 1'000'000;
+    // Nobody reads our stderr then, and a word on it must not end us. A handler, because programs
+    // that a task starts would inherit that it is ignored.
+    struct sigaction pipe {};
+    if (::sigaction(SIGPIPE, nullptr, &pipe) == 0 && pipe.sa_handler == SIG_DFL) {
+        pipe.sa_handler = on_broken_pipe;
+        ::sigaction(SIGPIPE, &pipe, nullptr);
+    }
     patient = 1;
 }
 

@@ -15,8 +15,8 @@ namespace forkmill::supervisor {
 /// From now on the parent's death kills this process's group.
 void take_group_along();
 
-/// The parent's death does so only after this time, in which running tasks may end. REQUIRES: the
-/// above.
+/// The parent's death does so only after this time, in which running tasks may end; what is then
+/// written on stderr is lost. REQUIRES: the above.
 void outlive_parent(std::chrono::milliseconds patience);
 
 /// Kills what is left of this process's group, but not this process: for its last line, since one

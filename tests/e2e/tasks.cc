@@ -235,6 +235,7 @@ Tasks all_tasks() {
     tasks.bind(twice, [](std::string notes, std::string gate) -> int {
         note(notes, ::getpid());
         wait_at(gate);
+        std::fputs("the gate is open\n", stderr);
         note(notes, ::getpid());
         return ::getpid();
     });

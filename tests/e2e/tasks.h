@@ -43,7 +43,7 @@ inline constexpr Task<"e2e.grab", int(std::string, std::string, int)> grab;
 inline constexpr Task<"e2e.escape", int(std::string, std::string)> escape;
 /// Leaves that many children behind, whose parents ended before them; each lives a moment.
 inline constexpr Task<"e2e.leave_orphans", int(int)> leave_orphans;
-/// Notes its process, waits at the gate and notes its process once more.
+/// Notes its process, waits at the gate, says so on stderr and notes its process once more.
 inline constexpr Task<"e2e.twice", int(std::string, std::string)> twice;
 /// Leaves a /bin/sleep behind that has a session of its own; gives back its process.
 inline constexpr Task<"e2e.start_daemon", int()> start_daemon;

@@ -19,7 +19,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::descendants_of;
 using test::process_alive;
-using test::process_state;
 using test::stretched;
 using test::wait_until;
 
@@ -81,6 +80,7 @@ PRIVILEGED(50, WorkersAreNobodyTheMasterIsRootAndTasksRun) {
         return;
     }
     Daemon& broker = start_pool({.workers = 2, .pool = keys});
+    ASSERT_EQ(workers().size(), 2U);
     for (const pid_t worker : workers()) expect_nobody(worker);
     for (const pid_t pid : {broker.program->pid(), router_of(broker)})
         EXPECT_EQ(line_of(pid, "status", "Uid:"), four_times(0));
@@ -108,6 +108,7 @@ PRIVILEGED(50, AKilledMastersWorkersDieWhoeverTheyAre) {
 PRIVILEGED(50, TheSocketIsTheUsersAloneAndNothingElseIsOpened) {
     if (!is_root()) return;  // The first case says what happens then.
     start_pool({.workers = 1, .pool = "    user: nobody\n"});
+    ASSERT_EQ(workers().size(), 1U);
     const std::filesystem::path state = directory_ / "state";
     const auto status_of = [&](const std::string& name) {
         struct stat status {};
@@ -136,10 +137,27 @@ PRIVILEGED(50, AReloadThatChangesTheUserReplacesWorkersThatLoadModules) {
     write_broker_config(
         {.workers = 2, .executable = "stock", .pool = modules + "    user: nobody\n"});
     ASSERT_EQ(::kill(broker.program->pid(), SIGHUP), 0);
-    EXPECT_TRUE(wait_until([&] { return replaced(old, 2); }, kLimit))
+    ASSERT_TRUE(wait_until([&] { return replaced(old, 2); }, kLimit))
         << test::read_text(broker.log);
     for (const pid_t worker : workers()) expect_nobody(worker);
     EXPECT_EQ(pool().apply(edition_number, 0), 1);
+}
+
+PRIVILEGED(50, AWorkerHostsWorkersAreAnotherUserToo) {
+    if (!is_root()) return;  // The first case says what happens then.
+    const std::string endpoint = "tcp://127.0.0.1:" + std::to_string(free_port());
+    start_broker({.listen = endpoint, .workers = 0});
+    Daemon& host = start_host(endpoint, 1, "user: nobody\nlimits: {open_files: 200}\n");
+    Pool pool{endpoint};
+    const pid_t worker = pool.apply(e2e::pid);
+    expect_nobody(worker);
+    EXPECT_EQ(line_of(worker, "limits", "Max open files"), "200 200 files");
+    for (const pid_t pid : descendants_of(host.program->pid())) {
+        if (pid != worker) {
+            EXPECT_EQ(line_of(pid, "status", "Uid:"), four_times(0)) << "the uplink";
+        }
+    }
+    EXPECT_EQ(line_of(host.program->pid(), "status", "Uid:"), four_times(0));
 }
 
 PRIVILEGED(50, AnUnknownUserOrGroupIsAFaultWithItsPlace) {
@@ -220,7 +238,7 @@ SUPERVISION(08, ANewMasterTakesTheResultOfAnOrphan) {
     kill(broker);
     ASSERT_TRUE(wait_until([&] { return !process_alive(broker.program->pid()); }));
     start_broker(wanted);
-    EXPECT_TRUE(wait_until([&] { return state_of(orphan) != ""; }, kLimit)) << "it never came";
+    EXPECT_TRUE(wait_until([&] { return !state_of(orphan).empty(); }, kLimit)) << "it never came";
     gate.open();
     EXPECT_EQ(result.get(kLimit), orphan);
     EXPECT_EQ(noted(2), (std::vector<int>{orphan, orphan})) << "it ran twice";
