@@ -8,7 +8,6 @@
 namespace forkmill::e2e {
 namespace {
 
-using test::stretched;
 using test::wait_until;
 
 template <class Call>

@@ -33,7 +33,6 @@ constexpr std::array<Reason, 9> kReasons{{
     {"core/base/time.h", "::clock_gettime(CLOCK_REALTIME, &t);", "it is made here"},
     {"core/supervisor/master_control.cc", "base::wall_now(),", "shows when somebody died"},
     {"core/supervisor/master.cc", "seed_ = ", "a seed of the jitter, not a time"},
-    {"core/supervisor/master_control.cc", "base::wall_now(),", "shows when a crash was"},
     {"broker/router.cc", "base::wall_now(),", "a deadline becomes a wait once, at the submit"},
     {"broker/router.cc", "gateway_.pump(now, base::wall_now());", "as above"},
     {"worker/task_runner.cc", "wall_time(base::WallNanos", "shows a task its deadline"},

@@ -10,7 +10,6 @@ namespace forkmill::e2e {
 namespace {
 
 using namespace std::chrono_literals;
-using test::process_alive;
 using test::process_state;
 using test::stretched;
 using test::wait_until;
