@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <map>
 #include <memory>
 
 #include "core/base/identity.h"
@@ -106,21 +107,33 @@ base::Status admit_users(const Served& served) {
     return base::Done{};
 }
 
-/// Binds what is not bound yet; the rest is taken over from `before` (null: none).
-base::Status open_sockets(Served& served, const Served* before) {
+/// All that is bound, by its name in the config, whichever version of it holds it.
+using Sockets = std::map<std::string, std::weak_ptr<const Socket>>;
+
+/// Binds what is not bound yet.
+base::Status open_sockets(Served& served, Sockets& bound) {
     for (const std::string& text : endpoints_of(served.config)) {
-        std::shared_ptr<const Socket> socket;
-        if (before != nullptr)
-            for (const auto& [name, open] : before->sockets)
-                if (name == text) socket = open;
+        std::shared_ptr<const Socket> socket = bound[text].lock();
         if (!socket) {
             auto listener = net::listen_socket(net::parse_endpoint(text).value());
             if (!listener.ok()) return base::Failure{text + ": " + listener.failure().text};
             socket = std::make_shared<const Socket>(std::move(listener).value());
+            bound[text] = socket;
         }
         served.sockets.emplace_back(text, std::move(socket));
     }
     return base::Done{};
+}
+
+/// Workers of a pool that changed its user, or left, still deliver where they always did.
+void keep_worker_sockets(Served& served, const Served& before) {
+    const std::string workers = "ipc://" + served.config.state_dir + "/workers";
+    for (const auto& [name, socket] : before.sockets) {
+        const auto same = [&name = name](const auto& each) { return each.first == name; };
+        if (name.starts_with(workers) &&
+            std::none_of(served.sockets.begin(), served.sockets.end(), same))
+            served.sockets.emplace_back(name, socket);
+    }
 }
 
 supervisor::CommandBuilder router_command(const ServedPtr& served,
@@ -160,14 +173,18 @@ std::string program_of(const PoolConfig& pool) {
                                    : pool.executable;
 }
 
-supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolConfig& pool) {
-    return [served, &pool](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
+/// Holds no socket: a pool that is gone must not keep one that is no more in the config.
+supervisor::CommandBuilder worker_command(const Served& served, const PoolConfig& own) {
+    return [host_key = served.host_key,
+            endpoint = served.config.worker_endpoint(own),
+            module_path = served.config.module_path,
+            pool = own](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
         supervisor::WorkerBirth birth;
         birth.channel_fd = child.channel_fd;
         birth.scoreboard_fd = child.scoreboard_fd;
         birth.scoreboard_slot = child.slot;
-        birth.host_key = served->host_key;
-        birth.endpoint = served->config.worker_endpoint(pool);
+        birth.host_key = host_key;
+        birth.endpoint = endpoint;
         birth.pool = pool.name;
         birth.pool_index = child.pool;
         birth.slot = child.slot;
@@ -175,7 +192,7 @@ supervisor::CommandBuilder worker_command(const ServedPtr& served, const PoolCon
         supervisor::set_rules(birth, pool);
         birth.queues = pool.queues;
         birth.modules = pool.modules;
-        birth.module_path = served->config.module_path;
+        birth.module_path = module_path;
         supervisor::Command command;
         command.argv = {program_of(pool)};
         command.argv.insert(command.argv.end(), pool.arguments.begin(), pool.arguments.end());
@@ -204,7 +221,8 @@ std::string identity_of(const PoolConfig& pool) {
     return identity;
 }
 
-/// What the router reads of the config: all but the pools' settings, which are the master's.
+/// What the router reads of the config: all but most of the pools' settings, which are the
+/// master's.
 std::string router_identity(const Served& served, const std::string& dump) {
     std::string identity;
     bool skipping = false;
@@ -217,6 +235,12 @@ std::string router_identity(const Served& served, const std::string& dump) {
     }
     for (const std::string& name : served.pool_names) identity += name + "\n";
     for (const auto& [name, socket] : served.sockets) identity += name + "\n";
+    for (const PoolConfig& pool : served.config.pools) {
+        if (!pool.sizing.varies()) continue;
+        identity += "its queues are watched: " + pool.name;
+        for (const std::string& queue : pool.queues) identity += " " + queue;
+        identity += "\n";
+    }
     return identity + supervisor::identity_of_file("/proc/self/exe");
 }
 
@@ -237,6 +261,7 @@ class Daemon {
 
     supervisor::StateDir state_;
     ServedPtr served_;
+    Sockets sockets_;
 };
 
 base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
@@ -246,7 +271,8 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
     for (PoolConfig& pool : served->config.pools)
         for (const auto& [name, modules] : judged.modules)
             if (name == pool.name) pool.modules = modules;
-    if (base::Status open = open_sockets(*served, served_.get()); !open.ok()) return open.failure();
+    if (base::Status open = open_sockets(*served, sockets_); !open.ok()) return open.failure();
+    if (served_) keep_worker_sockets(*served, *served_);
     if (base::Status admitted = admit_users(*served); !admitted.ok()) return admitted.failure();
     auto dump = supervisor::text_as_file(judged.dump);
     if (!dump.ok()) return dump.failure();
@@ -271,7 +297,7 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
         supervisor::PoolSpec slots;
         slots.name = pool.name;
         supervisor::set_rules(slots, pool);
-        slots.command = worker_command(served_, pool);
+        slots.command = worker_command(*served_, pool);
         slots.identity = identity_of(pool);
         spec.pools.push_back(std::move(slots));
     }
@@ -301,8 +327,11 @@ std::string Daemon::save(std::vector<int>& kept) const {
     out.text(served_->host_key);
     out.number(static_cast<std::int64_t>(served_->pool_names.size()));
     for (const std::string& name : served_->pool_names) out.text(name);
-    out.number(static_cast<std::int64_t>(served_->sockets.size()));
-    for (const auto& [name, socket] : served_->sockets) {
+    std::vector<std::pair<std::string, std::shared_ptr<const Socket>>> open;
+    for (const auto& [name, held] : sockets_)
+        if (auto socket = held.lock()) open.emplace_back(name, std::move(socket));
+    out.number(static_cast<std::int64_t>(open.size()));
+    for (const auto& [name, socket] : open) {
         const net::Listener& listener = socket->listener;
         out.text(name);
         out.text(net::to_string(listener.endpoint));
@@ -312,6 +341,32 @@ std::string Daemon::save(std::vector<int>& kept) const {
         out.number(listener.lock ? listener.lock.get() : -1);
     }
     return out.take();
+}
+
+/// Whether take_over() and make_spec() would succeed, as far as that shows without what is handed
+/// over: in a rehearsal, whose descriptors are not those of the master.
+base::Status rehearse(const std::string& saved, const BrokerConfig& config) {
+    supervisor::PieceReader in{saved};
+    if (const std::string path = in.text(); path != config.state_dir)
+        return base::Failure{"state_dir cannot change in an upgrade; expected " + path};
+    in.number();
+    in.text();
+    for (std::int64_t pools = in.number(); pools > 0 && in.good(); --pools) in.text();
+    std::vector<std::string> bound;
+    for (std::int64_t sockets = in.number(); sockets > 0 && in.good(); --sockets) {
+        bound.push_back(in.text());
+        in.text();
+        in.number();
+        in.number();
+    }
+    for (const std::string& text : endpoints_of(config)) {
+        if (std::find(bound.begin(), bound.end(), text) != bound.end()) continue;
+        auto listener = net::listen_socket(net::parse_endpoint(text).value());
+        if (!listener.ok()) return base::Failure{text + ": " + listener.failure().text};
+        const Socket removed{std::move(listener).value()};
+    }
+    if (!in.good()) return base::Failure{"what the running master hands over cannot be read"};
+    return base::Done{};
 }
 
 base::Result<Daemon> Daemon::take_over(const std::string& saved, const BrokerConfig& config) {
@@ -341,6 +396,7 @@ base::Result<Daemon> Daemon::take_over(const std::string& saved, const BrokerCon
     if (!in.good() || path != config.state_dir)
         return base::Failure{"state_dir cannot change in an upgrade; expected " + path};
     Daemon daemon{supervisor::StateDir::adopt(path, supervisor::OwnedFd{lock})};
+    for (const auto& [name, socket] : served->sockets) daemon.sockets_[name] = socket;
     daemon.served_ = std::move(served);
     return daemon;
 }
@@ -428,6 +484,9 @@ int run_daemon(const LoadedConfig& loaded, const DaemonWanted& wanted) {
     if (const auto probe = supervisor::take_probe_fd()) {
         const auto judged = judge(loaded, false);
         if (!judged.ok()) return complain(supervisor::kExitConfig, judged.failure().text);
+        if (saved)
+            if (const base::Status good = rehearse(saved->owner, loaded.config); !good.ok())
+                return complain(supervisor::kExitConfig, good.failure().text);
         return supervisor::answer_probe(*probe, judged.value());
     }
     supervisor::ReadinessPipe caller;

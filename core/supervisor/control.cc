@@ -59,7 +59,10 @@ std::optional<Control::Asker> Control::accept() {
         if (!fd) return std::nullopt;
         if (!may_ask(fd.get())) continue;
         if (askers_.size() >= kAskersMax) askers_.erase(askers_.begin());
-        const std::uint32_t number = next_++;
+        // Watched::slot carries 20 bits, and 0 is the listener.
+        do next_ = next_ % 0xffffe + 1;
+        while (askers_.contains(next_));
+        const std::uint32_t number = next_;
         const int raw = fd.get();
         askers_.emplace(number, std::move(fd));
         return Asker{number, raw};

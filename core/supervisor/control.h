@@ -57,7 +57,7 @@ class Control {
     std::string path_;
     OwnedFd listener_;
     std::map<std::uint32_t, OwnedFd> askers_;
-    std::uint32_t next_ = 1;
+    std::uint32_t next_ = 0;
 };
 
 struct MasterAnswer {

@@ -125,11 +125,16 @@ void Master::Impl::advance(base::Time now) {
     }
 }
 
+/// Workers that drain need it too: nobody else takes their results.
+bool Master::Impl::wants_relay() const {
+    if (phase_ == Phase::Stopping) return exit_code_ == kExitOk && stopping_by_ != Order::StopNow;
+    return phase_ != Phase::StoppingRelay;
+}
+
 void Master::Impl::advance_relay(base::Time now) {
     if (relay_slot_.is_due(now))
         act_on_relay(relay_slot_.step(SlotEvent::Deadline, now, spec_.relay.timeouts));
-    const bool wanted = phase_ == Phase::Boot || phase_ == Phase::Running;
-    if (wanted && relay_slot_.state() == SlotState::Empty) launch_relay(now);
+    if (wants_relay() && relay_slot_.state() == SlotState::Empty) launch_relay(now);
 }
 
 bool Master::Impl::is_over() const {

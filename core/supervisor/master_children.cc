@@ -189,7 +189,9 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     if (expected) owner.slots.on_leaving(slot, now, actions_);
     owner.slots.on_died(slot, ending, now, actions_);
     act(pool, now);
-    if (never_came_up && ending.exit_code == kExitConfig && phase_ == Phase::Running) {
+    // At the start only: a pool that a reload brings must not end those that serve.
+    if (never_came_up && ending.exit_code == kExitConfig && phase_ == Phase::Running &&
+        !ready_told_) {
         base::log_line(LogLevel::Error,
                        "pool cannot start",
                        {{"pool", pools_[pool].spec.name}, {"why", owner.last_words}});
@@ -214,7 +216,8 @@ void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {
                     {"detail", death.detail}});
     bury(relay_);
     relay_slot_.step(SlotEvent::Retire, now, spec_.relay.timeouts);
-    if (phase_ == Phase::Stopping || phase_ == Phase::StoppingRelay) return;
+    for (Pool& pool : pools_) pool.queued = 0;  // Its successor tells what is new to it.
+    if (!wants_relay()) return;
     if (swapped) return;  // The slot is empty: the next turn starts its successor.
     if (!was_up && former_relay_) return take_back_relay();
     if (bad_config) return stop(spec_.shutdown_timeout, kExitConfig, now);
@@ -233,10 +236,12 @@ void Master::Impl::on_pause(Child& child, const ChildEvent& event, base::Time no
                    stopped ? "child stopped by a signal" : "child continues",
                    {{"child", title(child)}, {"pid", event.pid}});
     if (child.pool == kRelayPool) {
+        relay_tick_ = now;
         relay_slot_.step(
             stopped ? SlotEvent::Paused : SlotEvent::Resumed, now, spec_.relay.timeouts);
         return;
     }
+    child.stood_until = now;
     PoolSlots& slots = pools_[child.pool].slots;
     stopped ? slots.on_paused(child.slot, now) : slots.on_resumed(child.slot, now);
     tell_relay(notice_of(stopped ? Verb::Stopped : Verb::Continued, child));

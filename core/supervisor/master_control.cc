@@ -99,6 +99,8 @@ void Master::Impl::on_control(std::uint32_t number, base::Time now) {
     else
         control_->answer(number, true, "");
     obey(row->first, now);
+    if (waits && !reloading_ && std::erase(waiting_askers_, number) != 0)
+        control_->answer(number, false, "this master cannot do that; its log says why");
 }
 
 void Master::Impl::answer_reload() {
@@ -118,6 +120,7 @@ void Master::Impl::set_workers(std::uint32_t number,
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         PoolSlots& slots = pools_[pool].slots;
         if (pools_[pool].spec.name != request[1] || slots.closed()) continue;
+        pools_[pool].drained = false;
         const bool done =
             phase_ == Phase::Running && !slots.rolling() && slots.resize(wanted, now, actions_);
         act(pool, now);

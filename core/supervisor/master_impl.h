@@ -57,6 +57,7 @@ class Master::Impl {
         std::uint64_t signals_sent = 0;  ///< Bit n: signal n.
         std::string reason;              ///< What it said in Verb::Failed.
         bool writing = false;            ///< Its channel is watched for writing.
+        base::Time stood_until{};        ///< Was seen stopped, so its ticks are no older than this.
         bool channel_ended = false;
     };
 
@@ -68,6 +69,7 @@ class Master::Impl {
         std::deque<std::optional<Child>> children;  ///< By slot; a deque, so none ever moves.
         std::string last_words;                     ///< Of the last worker that did not come up.
         std::optional<Sizing> sizing;               ///< How its size follows its load.
+        bool drained = false;                       ///< By order: does not follow its load.
         std::uint64_t queued = 0;                   ///< Tasks that wait for it, as its router says.
     };
 
@@ -96,6 +98,7 @@ class Master::Impl {
     void dispatch(const Watched& event, base::Time now);
     void advance(base::Time now);
     void advance_relay(base::Time now);
+    bool wants_relay() const;
     bool is_over() const;
 
     // master_children.cc: births and deaths.

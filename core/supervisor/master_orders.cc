@@ -83,20 +83,29 @@ void Master::Impl::stop_now(int exit_code, base::Time now) {
 }
 
 void Master::Impl::resize(bool more, base::Time now) {
-    if (pools_.empty() || phase_ != Phase::Running) return;
-    PoolSlots& slots = pools_[0].slots;
+    const auto first = std::find_if(
+        pools_.begin(), pools_.end(), [](const Pool& pool) { return !pool.slots.closed(); });
+    if (first == pools_.end() || phase_ != Phase::Running) return;
+    first->drained = false;
+    PoolSlots& slots = first->slots;
     const std::uint32_t wanted = more ? slots.workers() + 1 : slots.workers() - 1;
     const bool done = slots.resize(wanted, now, actions_);
     base::log_line(done ? LogLevel::Info : LogLevel::Warning,
                    done ? "pool resized" : "pool is at its bound",
-                   {{"pool", pools_[0].spec.name}, {"workers", slots.workers()}});
-    act(0, now);
+                   {{"pool", first->spec.name}, {"workers", slots.workers()}});
+    act(static_cast<std::uint16_t>(first - pools_.begin()), now);
 }
 
 /// The relay goes on, and tasks wait; TTIN, a new size or a reload brings workers back.
 void Master::Impl::drain_workers(base::Time now) {
     if (phase_ != Phase::Running) return;
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
+        if (pools_[pool].slots.rolling())
+            base::log_line(LogLevel::Warning,
+                           "not drained: its workers are just being replaced",
+                           {{"pool", pools_[pool].spec.name}});
+        else
+            pools_[pool].drained = true;
         pools_[pool].slots.empty_out(now, actions_);
         act(pool, now);
     }
@@ -171,7 +180,7 @@ void Master::Impl::on_relay_notice(const Notice& notice, base::Time now) {
     if (notice.verb == Verb::Up) {
         relay_slot_.step(SlotEvent::Up, now, spec_.relay.timeouts);
         relay_up_ = true;
-        former_relay_.reset();
+        if (!swapping_relay_) former_relay_.reset();
         if (phase_ == Phase::Boot) phase_ = Phase::Running;
         return;
     }

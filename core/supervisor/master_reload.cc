@@ -79,6 +79,7 @@ void Master::Impl::reload(base::Time now) {
         return;
     }
     reloading_ = true;
+    upgrading_ = false;
     reload_failed_ = false;
     reload_why_.clear();
     if (const base::Status started = start_probe(now); !started)
@@ -165,13 +166,17 @@ void Master::Impl::apply(MasterSpec fresh, base::Time now) {
 base::Status Master::Impl::apply_pool(const PoolSpec& spec, base::Time now) {
     const auto known = std::find_if(
         pools_.begin(), pools_.end(), [&](const Pool& p) { return p.spec.name == spec.name; });
-    if (known == pools_.end() || (known->slots.closed() && known->slots.empty())) {
+    const auto is_there = [](const std::optional<Child>& child) { return child.has_value(); };
+    const bool gone = known != pools_.end() && known->slots.closed() &&
+                      std::none_of(known->children.begin(), known->children.end(), is_there);
+    if (known == pools_.end() || gone) {
         base::Result<Pool> made = make_pool(spec);
         if (!made) return made.failure();
-        if (known == pools_.end())
-            pools_.push_back(std::move(made).value());
-        else
+        if (gone) made.value().slots.continue_from(known->slots);
+        if (gone)
             *known = std::move(made).value();
+        else
+            pools_.push_back(std::move(made).value());
         return base::Done{};
     }
     if (known->slots.closed())
@@ -181,16 +186,19 @@ base::Status Master::Impl::apply_pool(const PoolSpec& spec, base::Time now) {
     // A size that varies goes on from where it is.
     if (spec.sizing.varies())
         rules.workers = std::clamp(known->slots.workers(), spec.sizing.min, spec.sizing.max);
-    known->sizing.emplace(spec.sizing);
+    const std::uint32_t most = std::max(rules.workers, spec.sizing.max);
+    const bool has_room = most + std::max(1U, most / 10) <= known->slots.capacity();
     PoolSpec former = std::exchange(known->spec, spec);
     known->former.reset();
     if (changed) known->former = former;
-    if (!known->slots.reload(rules, changed, now, actions_)) {
+    if (!has_room || !known->slots.reload(rules, changed, now, actions_)) {
         known->spec = std::move(former);
         known->former.reset();
-        return base::Failure{spec.name + " has no room for " + std::to_string(spec.workers) +
+        return base::Failure{spec.name + " has no room for " + std::to_string(most) +
                              " workers; expected a restart for so many"};
     }
+    known->sizing.emplace(spec.sizing);
+    known->drained = false;
     act(static_cast<std::uint16_t>(known - pools_.begin()), now);
     return base::Done{};
 }

@@ -60,7 +60,9 @@ void Master::Impl::upgrade(base::Time now) {
     const base::Result<OwnedFd> saved = text_as_file(to_text(save(kept)));
     const base::Status started =
         saved.ok() ? start_probe(now, saved.value().get()) : base::Status{saved.failure()};
-    if (!started) fail_reload(started.failure().text);
+    if (started) return;
+    upgrading_ = false;
+    fail_reload(started.failure().text);
 }
 
 SavedMaster Master::Impl::save(std::vector<int>& kept) {

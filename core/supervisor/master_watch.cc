@@ -71,7 +71,7 @@ void Master::Impl::watch_children(base::Time now) {
 void Master::Impl::fit_to_load(std::uint16_t index, base::Time now) {
     Pool& pool = pools_[index];
     if (phase_ != Phase::Running || !pool.sizing || !pool.sizing->rule().varies() ||
-        pool.slots.closed() || pool.slots.rolling())
+        pool.slots.closed() || pool.slots.rolling() || pool.drained)
         return;
     Pressure seen;
     seen.workers = pool.slots.workers();
@@ -89,8 +89,8 @@ void Master::Impl::fit_to_load(std::uint16_t index, base::Time now) {
     if (wanted == seen.workers || (wanted < seen.workers && !idle)) return;
     if (wanted < seen.workers)
         pool.slots.let_go(*idle, now, actions_);
-    else
-        pool.slots.resize(wanted, now, actions_);
+    else if (!pool.slots.resize(wanted, now, actions_))
+        return;
     base::log_line(LogLevel::Info,
                    "pool follows its load",
                    {{"pool", pool.spec.name},
@@ -122,7 +122,7 @@ void Master::Impl::watch_worker(Child& child, const WatchRules& rules, base::Tim
         slots.hang(child.slot, cause, now, actions_);
     };
     const std::int64_t tick = cells.io_tick_ns.load(std::memory_order_relaxed);
-    if (tick != 0 && now - time_of(tick) >= rules.hung)
+    if (tick != 0 && now - std::max(time_of(tick), child.stood_until) >= rules.hung)
         return end(Cause::Hung, "its I/O thread stands still");
     if (past_hard_limit(cells, now))
         return end(Cause::HardTimeout, "its task runs past its timeout");

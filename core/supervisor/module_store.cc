@@ -50,6 +50,7 @@ std::uint64_t hash_of(std::string_view bytes) {
 
 base::Status write_file(const std::string& path, std::string_view bytes) {
     const std::string fresh = path + ".new";
+    ::unlink(fresh.c_str());  // Of a run that was ended in the middle; it cannot be opened again.
     const OwnedFd file{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0500)};
     std::size_t done = 0;
     while (file && done < bytes.size()) {

@@ -124,13 +124,15 @@ void PoolSlots::relieve(base::Time now, Actions& out) {
 
 bool PoolSlots::reload(const PoolRules& rules, bool changed, base::Time now, Actions& out) {
     FORKMILL_CHECK(!rolling_ && !closed_);
-    if (rules.workers + std::max(1U, rules.workers / 10) > slots_.size()) return false;
+    if (rules.workers >= slots_.size() ||
+        rules.workers + std::max(1U, rules.workers / 10) > slots_.size())
+        return false;
     timeouts_ = rules.timeouts;
     workers_ = rules.workers;
     if (changed) {
         ++version_;
         failed_rolls_ = failed_births_ = 0;
-        rolling_ = old_serve();
+        rolling_ = workers_ > 0 && old_serve();
         proven_ = !rolling_;  // Nobody serves whom a failure could hurt, and nobody to go back to.
         if (!rolling_) out.push_back({Kind::Rolled});
         policy_.forgive();
@@ -256,6 +258,11 @@ void PoolSlots::check_broken(Actions& out) {
     out.push_back({Kind::Broken});
 }
 
+void PoolSlots::continue_from(const PoolSlots& former) {
+    for (std::uint32_t slot = 0; slot < std::min(capacity(), former.capacity()); ++slot)
+        slots_[slot].generation = former.slots_[slot].generation;
+}
+
 SavedChild PoolSlots::save(std::uint32_t slot) const {
     const Entry& entry = slots_[slot];
     SavedChild saved;
@@ -309,7 +316,9 @@ void PoolSlots::drain(std::uint32_t slot, base::Time now, Actions& out) {
 }
 
 bool PoolSlots::resize(std::uint32_t workers, base::Time now, Actions& out) {
-    if (workers < 1 || workers + std::max(1U, workers / 10) > slots_.size()) return false;
+    if (workers < 1 || workers >= slots_.size() ||
+        workers + std::max(1U, workers / 10) > slots_.size())
+        return false;
     workers_ = workers;
     on_tick(now, out);
     return true;
@@ -336,7 +345,13 @@ void PoolSlots::close(base::Duration limit, base::Time now, Actions& out) {
             continue;
         }
         if (entry.doom == Cause::Unknown) entry.doom = Cause::Drain;
-        step(slot, SlotEvent::Drain, now, out, limit);
+        // One that starts holds no task: it is told to end, and has the time for that only.
+        const bool starts = entry.life.state() == SlotState::Starting;
+        step(slot,
+             SlotEvent::Drain,
+             now,
+             out,
+             starts ? std::nullopt : std::optional<base::Duration>{limit});
     }
 }
 
@@ -424,7 +439,9 @@ std::uint32_t PoolSlots::count(SlotState state) const {
 }
 
 bool PoolSlots::empty() const {
-    return processes() == 0;
+    return std::none_of(slots_.begin(), slots_.end(), [](const Entry& entry) {
+        return entry.life.has_process() && entry.life.state() != SlotState::Unkillable;
+    });
 }
 
 base::Time PoolSlots::next_deadline(base::Time now) const {

@@ -107,6 +107,8 @@ class PoolSlots {
     void close(base::Duration limit, base::Time now, Actions& out);
     void kill_all(base::Time now, Actions& out);
 
+    /// A pool that comes back under its name: births go on counting.
+    void continue_from(const PoolSlots& former);
     /// For the program that takes over; its caller adds the descriptors.
     SavedChild save(std::uint32_t slot) const;
     void adopt(const SavedChild& saved, base::Time now);

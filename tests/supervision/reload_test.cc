@@ -177,6 +177,56 @@ RELOAD(37, AModuleThatIsOverwrittenInPlaceHurtsNobodyAndIsTakenByAReload) {
     EXPECT_FALSE(in_log(broker, "detail=7")) << "SIGBUS";
 }
 
+RELOAD(36, TermAfterAReloadStillWaitsForTheOldVersionsTask) {
+    Daemon& broker = start_pool({.workers = 2});
+    Gate gate{gate_file()};
+    auto result = pool().apply_async(first_waits, notes(), gate.name());
+    noted(1);
+    write_config({.workers = 2, .pool = "    environment: {ROUND: \"1\"}\n"});
+    EXPECT_TRUE(reload(broker));
+    ASSERT_EQ(::kill(broker.program->pid(), SIGQUIT), 0);
+    EXPECT_TRUE(wait_until([&] { return times_in_log(broker, "worker died") >= 3; }, kLimit))
+        << "those of the new version, and the idle old one";
+    EXPECT_TRUE(process_alive(broker.program->pid()));
+    gate.open();
+    EXPECT_EQ(result.get(kLimit), 1) << "the first attempt";
+    EXPECT_EQ(broker.program->wait(stretched(kLimit)), 0);
+}
+
+RELOAD(36, QuitGoesOnWhenItsRouterDies) {
+    Daemon& broker = start_pool({.workers = 1});
+    Gate gate{gate_file()};
+    auto result = pool().apply_async(first_waits, notes(), gate.name());
+    noted(1);
+    ASSERT_EQ(::kill(broker.program->pid(), SIGQUIT), 0);
+    ASSERT_TRUE(wait_until([&] { return in_log(broker, "name=SIGQUIT"); }, kLimit));
+    ASSERT_EQ(::kill(router_of(broker), SIGKILL), 0);
+    ASSERT_TRUE(wait_until([&] { return times_in_log(broker, "relay born") == 2; }, kLimit));
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 1; }, kLimit)) << "both are back";
+    gate.open();
+    EXPECT_EQ(result.get(kLimit), 1);
+    EXPECT_EQ(broker.program->wait(stretched(kLimit)), 0);
+}
+
+RELOAD(39, APoolThatCannotStartDoesNotEndThoseThatServe) {
+    Daemon& broker = start_pool({.workers = 2});
+    const std::vector<pid_t> before = workers();
+    const std::filesystem::path file = directory_ / "broker.yaml";
+    const std::string good = test::read_text(file);
+    std::ofstream{file} << good << "  other:\n    executable: " << own_program()
+                        << "\n    environment: {E2E_INITIALIZER: exit78}\n";
+    EXPECT_TRUE(reload(broker));
+    EXPECT_TRUE(wait_until([&] { return in_log(broker, "will not be started again"); }, kLimit));
+    EXPECT_EQ(pool().apply(echo, std::string{"still"}), "still");
+    EXPECT_EQ(workers(), before);
+    std::ofstream{file} << good;
+    EXPECT_TRUE(reload(broker));
+    std::ofstream{file} << good << "  other:\n    workers: 1\n    executable: " << own_program()
+                        << "\n";
+    EXPECT_TRUE(reload(broker)) << "a pool that comes back";
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 3; }, kLimit));
+}
+
 RELOAD(38, EveryResultIsOfOneVersionAndTheNewOneComesToStay) {
     overwrite_module("edition_1");
     Daemon& broker = start_pool(with_module(3));

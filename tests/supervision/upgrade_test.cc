@@ -116,6 +116,15 @@ UPGRADE(41, AProgramThatCannotTakeOverLeavesTheOldOneInPlace) {
     EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit));
 }
 
+UPGRADE(41, AConfigThatTheNewProgramCouldNotServeIsFoundInTheRehearsal) {
+    Daemon& broker = start_installed({.workers = 3});
+    const std::vector<pid_t> before = workers();
+    write_broker_config({.listen = ipc() + ", ipc:///proc/no/such/place", .workers = 3});
+    EXPECT_FALSE(upgrade(broker));
+    EXPECT_EQ(workers(), before);
+    EXPECT_EQ(pool().apply(echo, std::string{"still"}), "still");
+}
+
 UPGRADE(42, ASecondUpgradeAtOnceIsRefused) {
     Daemon& broker = start_installed({.workers = 3});
     install_script("exec sleep 600\n");

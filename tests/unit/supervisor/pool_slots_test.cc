@@ -305,6 +305,36 @@ TEST(PoolSlotsReload, SizesHoldAtOnceAndUnchangedWorkersStay) {
     EXPECT_EQ(pool.slots.workers(), 2U);
 }
 
+TEST(PoolSlotsReload, APoolIsNotEmptyWhileAFormerVersionDrains) {
+    FakePool pool = ready_pool(1);
+    pool.on_launch = [&pool](std::uint32_t slot) { pool.up(slot); };
+    ASSERT_TRUE(pool.slots.reload(changed_rules(1), true, pool.now, pool.actions));
+    pool.run(1ms);
+    ASSERT_EQ(pool.slots.state(0), S::Draining);
+    pool.slots.close(60s, pool.now, pool.actions);
+    pool.die(1, {.exit_code = 0});
+    EXPECT_FALSE(pool.slots.empty());
+    pool.die(0, {.exit_code = 0});
+    EXPECT_TRUE(pool.slots.empty());
+}
+
+TEST(PoolSlotsReload, WhatIsDrainedToNobodyRollsAtOnce) {
+    FakePool pool = ready_pool(1);
+    pool.slots.on_paused(0, pool.now);
+    pool.slots.empty_out(pool.now, pool.actions);
+    PoolRules none = changed_rules(1);
+    none.workers = 0;
+    ASSERT_TRUE(pool.slots.reload(none, true, pool.now, pool.actions));
+    EXPECT_FALSE(pool.slots.rolling());
+}
+
+TEST(PoolSlots, ASizeThatOverflowsIsRefused) {
+    FakePool pool = ready_pool(2);
+    EXPECT_FALSE(pool.slots.resize(3'904'515'724U, pool.now, pool.actions));
+    EXPECT_FALSE(pool.slots.resize(UINT32_MAX, pool.now, pool.actions));
+    EXPECT_EQ(pool.slots.workers(), 2U);
+}
+
 TEST(PoolSlotsReload, WorkersThatDrainLongHoldUpNobodyAndTheOldestAreEnded) {
     FakePool pool = ready_pool(2);
     pool.on_launch = [&pool](std::uint32_t slot) { pool.up(slot); };
