@@ -191,6 +191,7 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
     if (!declared("default")) config.engine.queues.push_back({});
     for (auto& [name, section] : root.named_sections("pools")) {
         config.pools.push_back(read_pool(name, section));
+        config.engine.pools.push_back({name, config.pools.back().queues});
         if (config.pools.back().privileges.is_foreign())
             check_socket(config.worker_endpoint(config.pools.back()));
         for (const std::string& queue : config.pools.back().queues) {

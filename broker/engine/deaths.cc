@@ -184,7 +184,8 @@ void Core::end_lost(Slot slot,
 
 /// The broken pool that leaves the queue without anybody, if there is one.
 const Pool* Tables::breakage_of(std::uint32_t queue) const {
-    if (!lines.queues()[queue].workers.empty()) return nullptr;
+    // Until all have come back, nobody knows who serves it.
+    if (recovering || !lines.queues()[queue].workers.empty()) return nullptr;
     const Pool* broken = nullptr;
     for (const auto& [name, pool] : pools) {
         // A pool that never had a worker is taken to serve every queue.

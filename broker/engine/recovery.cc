@@ -224,7 +224,8 @@ void Core::end_recovery(base::Time now, Effects& out) {
     parked.clear();
     parked.shrink_to_fit();
     for (std::uint32_t q = 0; q < lines.queues().size(); ++q)
-        if (!lines.queues()[q].workers.empty()) judge_waiting(q, now, out);
+        if (!lines.queues()[q].workers.empty() || breakage_of(q) != nullptr)
+            judge_waiting(q, now, out);
     out.list.emplace_back().kind = Effect::Kind::Recovered;
 }
 

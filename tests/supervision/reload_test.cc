@@ -218,7 +218,7 @@ RELOAD(39, APoolThatCannotStartDoesNotEndThoseThatServe) {
     EXPECT_TRUE(reload(broker));
     EXPECT_TRUE(wait_until([&] { return in_log(broker, "will not be started again"); }, kLimit));
     EXPECT_EQ(pool().apply(echo, std::string{"still"}), "still");
-    EXPECT_EQ(workers(), before);
+    EXPECT_TRUE(wait_until([&] { return workers() == before; }, kLimit));
     std::ofstream{file} << good;
     EXPECT_TRUE(reload(broker));
     std::ofstream{file} << good << "  other:\n    workers: 1\n    executable: " << own_program()

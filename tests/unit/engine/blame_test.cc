@@ -364,4 +364,14 @@ TEST(PoolBroken, AnotherPoolThatServesTheQueueKeepsItAlive) {
     EXPECT_EQ(c.error(t), wire::Code::PoolBroken);
 }
 
+TEST(PoolBroken, NothingIsSettledBeforeAllHaveComeBack) {
+    Cluster c{{}, 2};
+    const Task t = c.submit();
+    c.engine->set_pool_broken("pool", true, "broken", c.now, c.effects);
+    c.step("broken while it recovers");
+    EXPECT_EQ(c.state(t), "ready");
+    c.pass(11s);
+    EXPECT_EQ(c.error(t), wire::Code::PoolBroken);
+}
+
 }  // namespace forkmill::engine::test
