@@ -62,7 +62,7 @@ base::Result<Master::Impl::Pool> Master::Impl::make_pool(const PoolSpec& spec) {
     if (!board) return board.failure();
     PoolRules rules = rules_of(spec, ++seed_);
     rules.capacity = capacity;
-    Pool pool{spec, {}, PoolSlots{rules}, std::move(board).value(), {}, {}, {}, 0};
+    Pool pool{spec, {}, PoolSlots{rules}, std::move(board).value(), {}, {}, {}, false, 0};
     pool.sizing.emplace(spec.sizing);
     pool.children.resize(capacity);
     return pool;

@@ -170,7 +170,7 @@ Master::Impl::Pool Master::Impl::adopt_pool(const PoolSpec& spec, Scoreboard boa
     rules.capacity = capacity;
     rules.timeouts = spec.timeouts;
     rules.seed = ++seed_;
-    Pool pool{spec, {}, PoolSlots{rules}, std::move(board), {}, {}, Sizing{spec.sizing}, 0};
+    Pool pool{spec, {}, PoolSlots{rules}, std::move(board), {}, {}, Sizing{spec.sizing}, false, 0};
     pool.children.resize(capacity);
     return pool;
 }

@@ -18,7 +18,8 @@ namespace forkmill::test {
 std::chrono::milliseconds stretched(std::chrono::milliseconds limit);
 
 /// `count`, or a twentieth of it (at least `least`) unless FORKMILL_FULL=1: long repetitions run
-/// whole only in `tools/test --full`. Counts of 200 and fewer are never reduced.
+/// whole only in `tools/test --full`, and never under a sanitizer. Counts of 200 and fewer are
+/// not reduced.
 int full_or_twentieth(int count, int least = 1);
 
 }  // namespace forkmill::test
