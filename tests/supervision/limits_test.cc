@@ -130,10 +130,11 @@ SUPERVISION(30, AWorkerThatTakesTooMuchIsKilledAndItsTaskSaysWhy) {
 }
 
 SUPERVISION(31, APoolFollowsItsLoadUpByOneTwoFourAndDownOneByOne) {
-    Daemon& broker = start_pool({.workers = 0, .yaml = R"(pools:
+    Daemon& broker = start_broker({.workers = 0, .yaml = R"(pools:
   default:
     workers: {min: 1, max: 8, idle_timeout: 500ms}
     executable: )" + own_program() + "\n"});
+    pool_.emplace(ipc());
     ASSERT_TRUE(wait_until([&] { return workers().size() == 1; }, kLimit));
     Gate gate{gate_file()};
     std::vector<std::tuple<std::string, std::string, int>> calls;
