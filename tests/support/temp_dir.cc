@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/support/temp_dir.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <fstream>
@@ -33,8 +37,14 @@ std::filesystem::path TempDir::write(std::string_view name, std::string_view tex
 }
 
 std::string read_text(const std::filesystem::path& path) {
-    std::ifstream in{path, std::ios::binary};
-    return {std::istreambuf_iterator<char>{in}, std::istreambuf_iterator<char>{}};
+    // With plain read(): a stream throws when a file of /proc goes with its process.
+    std::string text;
+    std::array<char, 4096> bytes;
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    for (ssize_t size = 0; fd >= 0 && (size = ::read(fd, bytes.data(), bytes.size())) > 0;)
+        text.append(bytes.data(), static_cast<std::size_t>(size));
+    if (fd >= 0) ::close(fd);
+    return text;
 }
 
 }  // namespace forkmill::test
