@@ -75,19 +75,6 @@ PoolConfig read_pool(const std::string& name, base::ConfigSection s) {
     PoolConfig pool;
     pool.name = name;
     static_cast<supervisor::WorkerRules&>(pool) = supervisor::read_worker_rules(s, 4, true);
-    pool.queues = s.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
-    pool.modules = s.texts("modules");
-    pool.executable = s.text("executable");
-    pool.arguments = s.texts("arguments");
-    pool.environment = s.text_map("environment");
-    if (!pool.executable.empty() && !pool.modules.empty()) {
-        s.problem("modules",
-                  "modules are loaded by the stock worker, but this pool runs its own executable; "
-                  "expected one of `modules` and `executable`");
-    }
-    if (!pool.executable.empty() && ::access(pool.executable.c_str(), X_OK) != 0)
-        s.problem("executable",
-                  "cannot run '" + pool.executable + "'; expected an executable file");
     return pool;
 }
 

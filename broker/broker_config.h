@@ -5,7 +5,6 @@
 
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "broker/engine/config.h"
@@ -18,11 +17,6 @@ namespace forkmill::broker {
 
 struct PoolConfig : supervisor::WorkerRules {
     std::string name;
-    std::vector<std::string> queues = {"default"};
-    std::vector<std::string> modules;
-    std::string executable;
-    std::vector<std::string> arguments;
-    std::vector<std::pair<std::string, std::string>> environment;
 };
 
 /// Who the broker is on tcp://, and who may connect there.

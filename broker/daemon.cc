@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
-#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
@@ -18,16 +17,16 @@
 #include "core/base/log.h"
 #include "core/net/listen.h"
 #include "core/supervisor/control.h"
-#include "core/supervisor/daemonize.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
+#include "core/supervisor/master_program.h"
 #include "core/supervisor/module_store.h"
 #include "core/supervisor/probe.h"
 #include "core/supervisor/process_title.h"
 #include "core/supervisor/service_manager.h"
 #include "core/supervisor/signal_master.h"
 #include "core/supervisor/state_dir.h"
-#include "core/supervisor/worker_birth.h"
+#include "core/supervisor/worker_program.h"
 
 namespace forkmill::broker {
 
@@ -40,18 +39,10 @@ constexpr const char* kIncarnationVariable = "FORKMILL_ROUTER_INCARNATION";
 constexpr const char* kHostKeyVariable = "FORKMILL_ROUTER_HOST_KEY";
 constexpr const char* kPoolsVariable = "FORKMILL_ROUTER_POOLS";  // Names by index, with '\n'.
 
-int complain(int code, const std::string& text) {
-    std::fprintf(stderr, "forkmilld: %s\n", text.c_str());
-    return code;
-}
+constexpr const char* kName = "forkmilld";
 
-/// Where this program was when it started; by now another may lie there.
-const std::filesystem::path& own_program() {
-    static const std::filesystem::path path = [] {
-        std::error_code ignored;
-        return std::filesystem::read_symlink("/proc/self/exe", ignored);
-    }();
-    return path;
+int complain(int code, const std::string& text) {
+    return supervisor::complain(kName, code, text);
 }
 
 /// A listening socket, whose file goes with it.
@@ -168,57 +159,20 @@ supervisor::CommandBuilder router_command(const ServedPtr& served,
     };
 }
 
-std::string program_of(const PoolConfig& pool) {
-    return pool.executable.empty() ? (own_program().parent_path() / "forkmill-worker").string()
-                                   : pool.executable;
-}
-
-/// Holds no socket: a pool that is gone must not keep one that is no more in the config.
-supervisor::CommandBuilder worker_command(const Served& served, const PoolConfig& own) {
-    return [host_key = served.host_key,
-            endpoint = served.config.worker_endpoint(own),
-            module_path = served.config.module_path,
-            pool = own](const supervisor::ChildEnv& child) -> base::Result<supervisor::Command> {
-        supervisor::WorkerBirth birth;
-        birth.channel_fd = child.channel_fd;
-        birth.scoreboard_fd = child.scoreboard_fd;
-        birth.scoreboard_slot = child.slot;
-        birth.host_key = host_key;
-        birth.endpoint = endpoint;
-        birth.pool = pool.name;
-        birth.pool_index = child.pool;
-        birth.slot = child.slot;
-        birth.birth = child.generation;
-        supervisor::set_rules(birth, pool);
-        birth.queues = pool.queues;
-        birth.modules = pool.modules;
-        birth.module_path = module_path;
-        supervisor::Command command;
-        command.argv = {program_of(pool)};
-        command.argv.insert(command.argv.end(), pool.arguments.begin(), pool.arguments.end());
-        command.privileges = pool.privileges;
-        command.environment = supervisor::environment_of(pool.privileges);
-        for (const auto& [name, value] : pool.environment)
-            command.environment.push_back(name + "=" + value);
-        for (std::string& variable : supervisor::to_environment(birth))
-            command.environment.push_back(std::move(variable));
-        return command;
-    };
-}
-
-/// All that a worker is born with and a live one cannot change.
-std::string identity_of(const PoolConfig& pool) {
-    std::string identity =
-        supervisor::identity_of_file(program_of(pool)) + "\n" + std::to_string(pool.threads) + " " +
-        std::to_string(pool.max_tasks_per_child) + " " + std::to_string(pool.hung_timeout.count()) +
-        " " + std::to_string(pool.slowlog_timeout.count()) + " " +
-        std::to_string(pool.finish_orphaned ? 1 : 0) + " " + supervisor::to_text(pool.privileges);
-    const auto add = [&](const std::string& text) { identity += "\n" + text; };
-    for (const std::string& argument : pool.arguments) add(argument);
-    for (const auto& [name, value] : pool.environment) add(name + "=" + value);
-    for (const std::string& queue : pool.queues) add(queue);
-    for (const std::string& module : pool.modules) add(supervisor::identity_of_file(module));
-    return identity;
+supervisor::WorkerProgram worker_program(const Served& served, const PoolConfig& pool) {
+    supervisor::WorkerProgram program;
+    program.argv = {pool.executable};
+    if (pool.executable.empty()) {
+        const std::filesystem::path self{supervisor::own_command_line().front()};
+        program.argv = {self.parent_path() / "forkmill-worker"};
+    }
+    program.argv.insert(program.argv.end(), pool.arguments.begin(), pool.arguments.end());
+    program.rules = pool;
+    program.birth.host_key = served.host_key;
+    program.birth.endpoint = served.config.worker_endpoint(pool);
+    program.birth.pool = pool.name;
+    program.birth.module_path = served.config.module_path;
+    return program;
 }
 
 /// What the router reads of the config: all but most of the pools' settings, which are the
@@ -248,7 +202,6 @@ class Daemon {
   public:
     explicit Daemon(supervisor::StateDir state) : state_(std::move(state)) {}
 
-    std::string modules_directory() const { return state_.path() + "/modules"; }
     base::Result<supervisor::MasterSpec> make_spec(BrokerConfig config,
                                                    const supervisor::Judged& judged);
 
@@ -268,9 +221,7 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
                                                        const supervisor::Judged& judged) {
     auto served = std::make_shared<Served>();
     served->config = std::move(config);
-    for (PoolConfig& pool : served->config.pools)
-        for (const auto& [name, modules] : judged.modules)
-            if (name == pool.name) pool.modules = modules;
+    for (PoolConfig& pool : served->config.pools) supervisor::take_modules(judged, pool.name, pool);
     if (base::Status open = open_sockets(*served, sockets_); !open.ok()) return open.failure();
     if (served_) keep_worker_sockets(*served, *served_);
     if (base::Status admitted = admit_users(*served); !admitted.ok()) return admitted.failure();
@@ -293,29 +244,13 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
     spec.relay.identity = router_identity(*served_, judged.dump);
     spec.shutdown_timeout = served->config.shutdown_timeout;
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
-    for (const PoolConfig& pool : served_->config.pools) {
-        supervisor::PoolSpec slots;
-        slots.name = pool.name;
-        supervisor::set_rules(slots, pool);
-        slots.command = worker_command(*served_, pool);
-        slots.identity = identity_of(pool);
-        spec.pools.push_back(std::move(slots));
-    }
-    spec.reload.probe = [](int fd) -> base::Result<supervisor::Command> {
-        std::vector<std::string> argv = supervisor::original_command_line();
-        if (argv.empty()) return base::Failure{"cannot read /proc/self/cmdline"};
-        std::erase(argv, "--daemon");
-        argv[0] = own_program().string();
-        return supervisor::probe_command(std::move(argv), fd);
-    };
+    for (const PoolConfig& pool : served_->config.pools)
+        spec.pools.push_back(supervisor::pool_of(worker_program(*served_, pool)));
+    spec.reload.probe = supervisor::probe_self;
     spec.reload.respec = [this](const std::string& result) { return respec(result); };
     spec.control_path = supervisor::control_path(state_.path());
-    spec.upgrade.argv = supervisor::original_command_line();
-    std::erase(spec.upgrade.argv, "--daemon");
-    if (!spec.upgrade.argv.empty()) {
-        spec.upgrade.argv[0] = own_program().string();
-        spec.upgrade.save = [this](std::vector<int>& kept) { return save(kept); };
-    }
+    spec.upgrade.argv = supervisor::own_command_line();
+    spec.upgrade.save = [this](std::vector<int>& kept) { return save(kept); };
     return spec;
 }
 
@@ -404,28 +339,21 @@ base::Result<Daemon> Daemon::take_over(const std::string& saved, const BrokerCon
 base::Result<supervisor::MasterSpec> Daemon::respec(const std::string& result) {
     const auto judged = supervisor::read_judged(result);
     if (!judged.ok()) return judged.failure();
-    const auto file = supervisor::text_as_file(judged.value().dump);
-    if (!file.ok()) return file.failure();
-    LoadedConfig loaded =
-        load_broker_config({.file = "/proc/self/fd/" + std::to_string(file.value().get()),
-                            .fragments = {},
-                            .environment = {},
-                            .overrides = {}});
-    if (!loaded.faults.empty()) return base::Failure{loaded.faults.front()};
-    if (loaded.config.state_dir != state_.path())
+    auto config = supervisor::load_judged(judged.value().dump, load_broker_config);
+    if (!config.ok()) return config.failure();
+    if (config.value().state_dir != state_.path())
         return base::Failure{"state_dir cannot change in a reload; expected " + state_.path()};
-    return make_spec(std::move(loaded.config), judged.value());
+    return make_spec(std::move(config).value(), judged.value());
 }
 
 /// `lenient`: a module that cannot be kept is left to the workers, who say what is wrong with it.
 base::Result<supervisor::Judged> judge(const LoadedConfig& loaded, bool lenient) {
     supervisor::Judged judged{loaded.dump, {}};
-    for (const PoolConfig& pool : loaded.config.pools) {
-        if (pool.modules.empty()) continue;
-        auto kept = supervisor::keep_modules(
-            pool.modules, loaded.config.module_path, loaded.config.state_dir + "/modules");
+    const BrokerConfig& config = loaded.config;
+    for (const PoolConfig& pool : config.pools) {
+        const base::Status kept = supervisor::judge_modules(
+            judged, pool.name, pool, config.module_path, config.state_dir);
         if (!kept.ok() && !lenient) return kept.failure();
-        judged.modules.emplace_back(pool.name, kept.ok() ? std::move(kept).value() : pool.modules);
     }
     return judged;
 }
@@ -462,10 +390,7 @@ int serve(const LoadedConfig& loaded,
     static_cast<void>(
         base::log_start({.name = "forkmilld", .level = config.log_level, .file = config.log_file}));
     const auto judged = judge(loaded, true);
-    std::vector<std::string> used;
-    for (const auto& [pool, modules] : judged.value().modules)
-        used.insert(used.end(), modules.begin(), modules.end());
-    if (saved == nullptr) supervisor::sweep_modules(daemon.value().modules_directory(), used);
+    if (saved == nullptr) supervisor::sweep_modules(config.state_dir, judged.value());
     auto spec = daemon.value().make_spec(config, judged.value());
     if (!spec.ok()) return complain(supervisor::kExitTempFail, spec.failure().text);
     supervisor::Master master{std::move(spec).value(), {&manager, &caller}};
@@ -489,15 +414,11 @@ int run_daemon(const LoadedConfig& loaded, const DaemonWanted& wanted) {
                 return complain(supervisor::kExitConfig, good.failure().text);
         return supervisor::answer_probe(*probe, judged.value());
     }
-    supervisor::ReadinessPipe caller;
-    if (wanted.background && !saved) {
-        auto begun = supervisor::daemonize({.name = "forkmilld"});
-        if (!begun.ok()) return complain(supervisor::kExitTempFail, begun.failure().text);
-        caller = std::move(begun).value();
-    }
-    const int code = serve(loaded, wanted, saved ? &*saved : nullptr, caller);
-    caller.failed(code);
-    return code;
+    // A program that was executed in place is in the background already.
+    return supervisor::run_master(
+        kName, wanted.background && !saved, [&](supervisor::ReadinessPipe& caller) {
+            return serve(loaded, wanted, saved ? &*saved : nullptr, caller);
+        });
 }
 
 bool is_router_process() {
@@ -513,10 +434,7 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
         !parse_number(variable(kConfigVariable), config_fd))
         return base::Failure{"the router is started by forkmilld's master only"};
     const net::UniqueFd config{config_fd};
-    LoadedConfig loaded = load_broker_config({.file = "/proc/self/fd/" + std::to_string(config_fd),
-                                              .fragments = {},
-                                              .environment = {},
-                                              .overrides = {}});
+    LoadedConfig loaded = load_broker_config(supervisor::config_in(config_fd));
     if (!loaded.faults.empty()) return base::Failure{loaded.faults.front()};
     start.config = std::move(loaded.config);
     const std::string listen = variable(kListenVariable);
@@ -546,9 +464,7 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
 }
 
 int signal_daemon(const BrokerConfig& config, const std::string& verb) {
-    const base::Status sent =
-        supervisor::signal_master(config.state_dir, supervisor::signal_of(verb));
-    return sent.ok() ? 0 : complain(69, sent.failure().text);
+    return supervisor::send_verb(kName, config.state_dir, verb);
 }
 
 }  // namespace forkmill::broker

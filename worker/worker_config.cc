@@ -43,22 +43,6 @@ void read_curve(base::ConfigSection s, WorkerConfig& config) {
         s.problem(config.keys.server_key.empty() ? "server_key" : "key_file", read.failure().text);
 }
 
-void read_code(base::ConfigSection s, WorkerConfig& config) {
-    config.modules = s.texts("modules");
-    config.module_path = s.texts("module_path");
-    config.executable = s.text("executable");
-    config.arguments = s.texts("arguments");
-    config.environment = s.text_map("environment");
-    if (!config.executable.empty() && !config.modules.empty())
-        s.problem("modules",
-                  "modules are loaded by the stock forkmill-worker, and executable (" +
-                      s.origin("executable") + ") names another; expected one of the two");
-    for (const auto& [name, value] : config.environment) {
-        if (name.starts_with("FORKMILL_"))
-            s.problem("environment", name + " is for Forkmill's own use; expected another name");
-    }
-}
-
 }  // namespace
 
 LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
@@ -75,20 +59,18 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
     config.pool = root.text("pool", {.fallback = "default", .max_bytes = wire::kQueueNameMax});
     if (!wire::valid_queue_name(config.pool))
         root.problem("pool", "not a usable name; expected letters, digits, _ . and -");
-    config.queues =
-        root.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
+    static_cast<supervisor::WorkerRules&>(config) =
+        supervisor::read_worker_rules(root, cpus, false);
     for (const std::string& queue : config.queues) {
         if (!wire::valid_queue_name(queue))
             root.problem("queues",
                          "'" + queue + "' is no queue's name; expected letters, digits, _ . and -");
     }
-    static_cast<supervisor::WorkerRules&>(config) =
-        supervisor::read_worker_rules(root, cpus, false);
     if (config.privileges.is_foreign() && !config.keys.key_file.empty())
         root.problem("user",
                      "workers of another user cannot read security.curve.key_file, which is this "
                      "one's alone; expected no user, or a broker whose endpoint needs no key");
-    read_code(root, config);
+    config.module_path = root.texts("module_path");
     config.shutdown_timeout =
         root.duration("shutdown_timeout", {.max = hours{24}, .fallback = seconds{30}});
     base::ConfigSection log = root.section("log");

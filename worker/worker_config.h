@@ -4,7 +4,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "core/base/config_reader.h"
@@ -20,12 +19,7 @@ struct WorkerConfig : supervisor::WorkerRules {
     net::KeyNames keys;  ///< For a broker that encrypts tcp://; empty: none.
     std::string host;    ///< As shown; empty: the hostname.
     std::string pool = "default";
-    std::vector<std::string> queues;
-    std::vector<std::string> modules;
     std::vector<std::string> module_path;
-    std::string executable;
-    std::vector<std::string> arguments;
-    std::vector<std::pair<std::string, std::string>> environment;
     base::Duration shutdown_timeout{};
     base::LogLevel log_level = base::LogLevel::Info;
     std::string log_file;

@@ -72,6 +72,8 @@ void set_rules(WorkerBirth& birth, const WorkerRules& rules) {
         return static_cast<std::uint64_t>(
             std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
     };
+    birth.queues = rules.queues;
+    birth.modules = rules.modules;
     birth.threads = rules.threads;
     birth.max_tasks_per_child = rules.max_tasks_per_child;
     birth.drain_timeout_ms = milliseconds(rules.drain_timeout);

@@ -94,6 +94,25 @@ void read_limits(base::ConfigSection s, Privileges& privileges) {
     count("processes", RLIMIT_NPROC, 1);
 }
 
+void read_code(base::ConfigSection s, WorkerRules& rules) {
+    rules.queues = s.texts("queues", {.fallback = {"default"}, .min_items = 1, .max_items = 64});
+    rules.modules = s.texts("modules");
+    rules.executable = s.text("executable");
+    rules.arguments = s.texts("arguments");
+    rules.environment = s.text_map("environment");
+    if (!rules.executable.empty() && !rules.modules.empty())
+        s.problem("modules",
+                  "modules are loaded by the stock worker, and executable (" +
+                      s.origin("executable") +
+                      ") names another; expected one of `modules` and `executable`");
+    if (!rules.executable.empty() && ::access(rules.executable.c_str(), X_OK) != 0)
+        s.problem("executable",
+                  "cannot run '" + rules.executable + "'; expected an executable file");
+    for (const auto& [name, value] : rules.environment)
+        if (name.starts_with("FORKMILL_"))
+            s.problem("environment", name + " is for Forkmill's own use; expected another name");
+}
+
 }  // namespace
 
 WorkerRules read_worker_rules(base::ConfigSection s,
@@ -102,6 +121,7 @@ WorkerRules read_worker_rules(base::ConfigSection s,
     constexpr std::uint64_t kLeastMemory = 1ULL << 20;  // Less than that no process has.
     WorkerRules rules;
     read_size(s, workers_fallback, may_vary, rules);
+    read_code(s, rules);
     rules.threads = s.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
     rules.max_tasks_per_child =
         s.integer<std::uint32_t>("max_tasks_per_child", {.min = 0, .max = 1'000'000'000});

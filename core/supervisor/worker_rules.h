@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// WorkerRules: what a config says of a pool's processes: how many, for how long, how large. Read in
-// one place, because broker.yaml's pools and worker.yaml say it in the same keys.
+// WorkerRules: what a config says of a pool's processes: what they run, how many, for how long, how
+// large. Read in one place, because broker.yaml's pools and worker.yaml say it in the same keys.
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include "core/base/config_reader.h"
 #include "core/base/time.h"
@@ -13,6 +16,11 @@
 namespace forkmill::supervisor {
 
 struct WorkerRules {
+    std::vector<std::string> queues = {"default"};
+    std::vector<std::string> modules;  ///< Of the stock worker, by name or path.
+    std::string executable;            ///< Empty: the stock worker.
+    std::vector<std::string> arguments;
+    std::vector<std::pair<std::string, std::string>> environment;
     std::uint32_t workers = 1;  ///< To begin with, when the size varies.
     SizingRule sizing;          ///< varies() only where a broker sees the queues.
     std::uint32_t threads = 1;

@@ -72,6 +72,7 @@ TEST(WorkerConfig, AllFaultsAreToldInOneRunWithTheirPlaces) {
     EXPECT_TRUE(has(loaded.faults, ":3:", "1"));
     EXPECT_TRUE(has(loaded.faults, ":4:", "a b"));
     EXPECT_TRUE(has(loaded.faults, ":5:", "unit"));
+    EXPECT_TRUE(has(loaded.faults, ":6:", "cannot run './mine'; expected an executable file"));
     EXPECT_TRUE(has(loaded.faults, ":7:", "executable"));
     EXPECT_TRUE(has(loaded.faults, ":8:", "FORKMILL_ROLE"));
     EXPECT_GE(loaded.faults.size(), 7U);
