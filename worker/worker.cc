@@ -35,6 +35,8 @@ int Worker::run(int argc, char** argv) {
     if (worker::is_stock_program()) supervisor::init_process_title(argc, argv);
     if (auto birth = supervisor::take_birth_from_environment()) {
         if (birth->role == "uplink") return worker::run_uplink(*birth);
+        if (birth->role == "forkserver")
+            return worker::run_born_fork_server(std::move(*birth), code_of(*this));
         return worker::run_born_worker(std::move(*birth), code_of(*this));
     }
     const worker::CommandLine line = worker::read_command_line(argc, argv);

@@ -13,6 +13,7 @@
 #include "core/base/identity.h"
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
+#include "core/supervisor/birth_server.h"
 #include "core/supervisor/last_will.h"
 #include "core/supervisor/process_title.h"
 #include "core/supervisor/stack_dump.h"
@@ -37,10 +38,12 @@ void tell(supervisor::Channel& channel,
     channel.post(notice);
 }
 
-int fail(ProcessSetup& setup, const std::string& why) {
+int fail(supervisor::Channel& channel,
+         const supervisor::WorkerBirth& birth,
+         const std::string& why) {
     std::fprintf(stderr, "forkmill-worker: %s\n", why.c_str());
     std::fflush(stderr);
-    tell(setup.channel, setup.birth.pool_index, supervisor::Verb::Failed, why);
+    tell(channel, birth.pool_index, supervisor::Verb::Failed, why);
     return kFailed;
 }
 
@@ -89,24 +92,26 @@ CoreConfig core_config(const supervisor::WorkerBirth& birth, const Registry& reg
     return config;
 }
 
-}  // namespace
-
-int run_worker(ProcessSetup setup) {
-    supervisor::install_crash_dump();
-    const supervisor::WorkerBirth& birth = setup.birth;
-    // Tasks and their threads may outlive this function, up to _exit: what they refer to is never
-    // freed.
+/// All of the user's code that runs before the first task. Tasks and their threads may outlive the
+/// worker's loop, up to _exit: what they refer to is never freed.
+base::Result<Registry*> prepare(const supervisor::WorkerBirth& birth, const UserCode& code) {
     auto* registry = new Registry;
-    if (base::Status bound = registry->add(setup.code.tasks, "the program"); !bound)
-        return fail(setup, bound.failure().text);
+    if (base::Status bound = registry->add(code.tasks, "the program"); !bound)
+        return bound.failure();
     if (base::Status loaded = load_modules(birth.modules, birth.module_path, *registry); !loaded)
-        return fail(setup, loaded.failure().text);
+        return loaded.failure();
     registry->add_loaded_images();
-    if (const std::string why = run_initializer(setup.code.initializer); !why.empty())
-        return fail(setup, why);
+    if (const std::string why = run_initializer(code.initializer); !why.empty())
+        return base::Failure{why};
+    return registry;
+}
+
+/// Takes tasks until it is told to leave; the exit code.
+int work(ProcessSetup setup, Registry* registry) {
+    const supervisor::WorkerBirth& birth = setup.birth;
     tell(setup.channel, birth.pool_index, supervisor::Verb::Up);
     auto transport = setup.connect();
-    if (!transport) return fail(setup, transport.failure().text);
+    if (!transport) return fail(setup.channel, birth, transport.failure().text);
 
     LoopSetup loop;
     loop.transport = std::move(transport).value();
@@ -127,7 +132,10 @@ int run_worker(ProcessSetup setup) {
     return worker->run();
 }
 
-int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
+/// What a master's own worker begins with, but for its code.
+ProcessSetup setup_of(supervisor::WorkerBirth birth,
+                      supervisor::Channel channel,
+                      supervisor::Scoreboard& scoreboard) {
     supervisor::set_process_title("forkmill-worker: " + birth.pool + "/" +
                                   std::to_string(birth.slot));
     base::LogLevel level = base::LogLevel::Info;
@@ -136,16 +144,9 @@ int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
     if (birth.log_level == "error") level = base::LogLevel::Error;
     static_cast<void>(base::log_start({.name = "worker", .level = level, .file = {}}));
     ProcessSetup setup;
-    setup.channel = supervisor::Channel{supervisor::OwnedFd{birth.channel_fd}};
-    supervisor::Scoreboard scoreboard;
-    if (birth.scoreboard_fd >= 0) {
-        ::fcntl(birth.scoreboard_fd, F_SETFD, FD_CLOEXEC);
-        auto attached = supervisor::Scoreboard::attach(supervisor::OwnedFd{birth.scoreboard_fd});
-        if (attached && birth.scoreboard_slot < attached.value().slots()) {
-            scoreboard = std::move(attached).value();
-            setup.cells = &scoreboard.cells(birth.scoreboard_slot);
-        }
-    }
+    setup.channel = std::move(channel);
+    if (birth.scoreboard_slot < scoreboard.slots())
+        setup.cells = &scoreboard.cells(birth.scoreboard_slot);
     setup.connect = [text = birth.endpoint,
                      keys = net::KeyNames{birth.server_key, birth.key_file}]()
         -> base::Result<std::unique_ptr<net::Transport>> {
@@ -154,13 +155,60 @@ int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
         return net::make_client_transport(endpoint.value(), keys);
     };
     setup.birth = std::move(birth);
-    setup.code = std::move(code);
-    const int exit_code = run_worker(std::move(setup));
-    // Tasks may still run, and none of their program's exit handlers must meet them.
+    return setup;
+}
+
+/// Of its pool; without one, a worker's deadlines are not watched.
+supervisor::Scoreboard attach_scoreboard(const supervisor::WorkerBirth& birth) {
+    if (birth.scoreboard_fd < 0) return {};
+    ::fcntl(birth.scoreboard_fd, F_SETFD, FD_CLOEXEC);
+    auto attached = supervisor::Scoreboard::attach(supervisor::OwnedFd{birth.scoreboard_fd});
+    return attached ? std::move(attached).value() : supervisor::Scoreboard{};
+}
+
+/// Tasks may still run, and none of their program's exit handlers must meet them.
+[[noreturn]] void leave(int exit_code) {
     std::fflush(nullptr);
     // Programs that tasks left running end with their worker, however it ends.
     supervisor::end_group();
     ::_exit(exit_code);
+}
+
+}  // namespace
+
+int run_worker(ProcessSetup setup) {
+    supervisor::install_crash_dump();
+    const base::Result<Registry*> registry = prepare(setup.birth, setup.code);
+    if (!registry) return fail(setup.channel, setup.birth, registry.failure().text);
+    return work(std::move(setup), registry.value());
+}
+
+int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
+    supervisor::Channel channel{supervisor::OwnedFd{birth.channel_fd}};
+    supervisor::Scoreboard scoreboard = attach_scoreboard(birth);
+    ProcessSetup setup = setup_of(std::move(birth), std::move(channel), scoreboard);
+    setup.code = std::move(code);
+    leave(run_worker(std::move(setup)));
+}
+
+int run_born_fork_server(supervisor::WorkerBirth birth, const UserCode& code) {
+    supervisor::set_process_title("forkmill-worker: " + birth.pool + " fork server");
+    supervisor::install_crash_dump();
+    supervisor::Channel channel{supervisor::OwnedFd{birth.channel_fd}};
+    supervisor::Scoreboard scoreboard = attach_scoreboard(birth);
+    const base::Result<Registry*> registry = prepare(birth, code);
+    if (!registry) leave(fail(channel, birth, registry.failure().text));
+    tell(channel, birth.pool_index, supervisor::Verb::Up);
+    supervisor::serve_births(channel, [&](supervisor::NewBorn born) {
+        supervisor::make_last_will(birth);
+        supervisor::install_crash_dump();
+        birth.slot = birth.scoreboard_slot = born.slot;
+        birth.birth = born.generation;
+        leave(work(setup_of(std::move(birth), std::move(born.channel), scoreboard),
+                   registry.value()));
+        return 0;
+    });
+    leave(0);
 }
 
 }  // namespace forkmill::worker

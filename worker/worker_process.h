@@ -43,4 +43,7 @@ int run_worker(ProcessSetup setup);
 /// A worker that a master execs: all from its environment.
 int run_born_worker(supervisor::WorkerBirth birth, UserCode code);
 
+/// The process that a master has workers of a pool forked from (birth_server.h).
+int run_born_fork_server(supervisor::WorkerBirth birth, const UserCode& code);
+
 }  // namespace forkmill::worker

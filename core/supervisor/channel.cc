@@ -72,6 +72,8 @@ std::string_view name_of(Verb verb) {
             return "failed";
         case Verb::Pressure:
             return "pressure";
+        case Verb::Threaded:
+            return "threaded";
         case Verb::Tick:
             return "tick";
         case Verb::Spawn:

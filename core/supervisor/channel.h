@@ -74,6 +74,7 @@ enum class Verb : std::uint8_t {
     Tick,      ///< I, a relay, turn: about every 2 s.
     Pressure,  ///< So many tasks (detail) wait for workers of `pool`: of a router, where sizes
                ///< vary.
+    Threaded,  ///< I, a fork server, have several threads (detail), so I fork nobody.
 };
 
 struct Notice {

@@ -12,6 +12,8 @@
 namespace forkmill::supervisor {
 
 inline constexpr std::uint16_t kRelayPool = UINT16_MAX;  ///< `pool` of a relay, which has none.
+/// `slot` of a pool's fork server, which has none. No pool has so many; 20 bits fit Watched.
+inline constexpr std::uint32_t kForkServerSlot = (1U << 20) - 1;
 
 struct ChildEnv {
     int channel_fd = -1;              ///< FORKMILL_CHANNEL_FD, inherited.

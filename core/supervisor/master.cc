@@ -83,7 +83,8 @@ base::Time Master::Impl::next_deadline(base::Time now) const {
     }
     if (phase_ == Phase::Boot) return next;
     if (!places_.empty()) next = std::min(next, watch_at_);
-    for (const Pool& pool : pools_) next = std::min(next, pool.slots.next_deadline(now));
+    for (const Pool& pool : pools_)
+        next = std::min({next, pool.slots.next_deadline(now), pool.forks.life.deadline()});
     if (probe_) next = std::min(next, probe_->deadline);
     return next;
 }
@@ -114,7 +115,9 @@ void Master::Impl::advance(base::Time now) {
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         pools_[pool].slots.on_tick(now, actions_);
         act(pool, now);
-        workers_left = workers_left || !pools_[pool].slots.empty();
+        tend_fork_server(pool, now);
+        workers_left =
+            workers_left || !pools_[pool].slots.empty() || pools_[pool].forks.life.has_process();
     }
     check_reload(now);
     if (phase_ == Phase::Stopping && !workers_left) {

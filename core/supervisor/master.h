@@ -65,6 +65,8 @@ struct PoolSpec {
     WatchRules watch;
     SizingRule sizing = {};  ///< Where it varies(), `workers` is only the beginning.
     std::uint32_t threads = 1;
+    bool fork_server =
+        false;  ///< Workers are forked from a process of their kind (birth_server.h).
 };
 
 /// Size, timeouts and limits as a config says them.

@@ -2,6 +2,7 @@
 // Births and deaths of a master's children.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,27 +18,35 @@ namespace forkmill::supervisor {
 
 using base::LogLevel;
 
-base::Status Master::Impl::launch(std::optional<Child>& place,
-                                  Child fresh,
-                                  const CommandBuilder& command) {
-    base::Result<std::array<Channel, 2>> channel = Channel::pair();
-    if (!channel) return channel.failure();
+/// Gives it our ends of a channel and of its stderr; returns its own.
+base::Result<std::array<OwnedFd, 2>> Master::Impl::connect(Child& fresh) {
+    std::array<int, 2> talk{};
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, talk.data()) != 0)
+        return base::Failure{std::string{"cannot make a channel: "} + std::strerror(errno), errno};
+    fresh.channel = Channel{OwnedFd{talk[0]}};
+    OwnedFd theirs{talk[1]};
     std::array<int, 2> err{};
     if (::pipe2(err.data(), O_CLOEXEC) != 0)
         return base::Failure{std::string{"cannot make a pipe: "} + std::strerror(errno), errno};
-    OwnedFd err_read{err[0]};
-    const OwnedFd err_write{err[1]};
-    ::fcntl(err_read.get(), F_SETFL, O_NONBLOCK);
+    ::fcntl(err[0], F_SETFL, O_NONBLOCK);
+    fresh.err = StderrTail{OwnedFd{err[0]}, stderr_prefix(fresh)};
+    return std::array{std::move(theirs), OwnedFd{err[1]}};
+}
 
-    const Channel& theirs = channel.value()[1];
-    ChildEnv env{theirs.fd(), -1, fresh.pool, fresh.slot, fresh.generation};
+base::Status Master::Impl::launch(std::optional<Child>& place,
+                                  Child fresh,
+                                  const CommandBuilder& command) {
+    const base::Result<std::array<OwnedFd, 2>> ends = connect(fresh);
+    if (!ends) return ends.failure();
+    const auto& [channel, err] = ends.value();
+    ChildEnv env{channel.get(), -1, fresh.pool, fresh.slot, fresh.generation};
     if (fresh.pool != kRelayPool) env.scoreboard_fd = pools_[fresh.pool].board.fd();
     base::Result<Command> built = command(env);
     if (!built) return built.failure();
     Program program{std::move(built.value().argv),
                     environment_with(built.value().environment),
                     std::move(built.value().inherit),
-                    err_write.get(),
+                    err.get(),
                     std::move(built.value().privileges)};
     program.keep_fds.push_back(env.channel_fd);
     if (env.scoreboard_fd >= 0) program.keep_fds.push_back(env.scoreboard_fd);
@@ -45,9 +54,7 @@ base::Status Master::Impl::launch(std::optional<Child>& place,
     if (!spawned) return spawned.failure();
 
     fresh.process = std::move(spawned).value();
-    fresh.channel = std::move(channel.value()[0]);
-    fresh.err = StderrTail{std::move(err_read),
-                           "[" + title(fresh) + " " + std::to_string(fresh.process.pid) + "] "};
+    fresh.err.set_prefix(stderr_prefix(fresh));
     places_[fresh.process.pid] = {fresh.pool, fresh.slot};
     place.emplace(std::move(fresh));
     // Unwatched it could die unseen; but its death still raises SIGCHLD, so only orders to it and
@@ -58,7 +65,11 @@ base::Status Master::Impl::launch(std::optional<Child>& place,
 
 bool Master::Impl::watch(Child& child) {
     return watcher_->watch(child.process.pidfd.get(), name(child, Watched::Kind::Process)).ok() &&
-           watcher_->watch(child.channel.fd(), name(child, Watched::Kind::Channel)).ok() &&
+           watch_ends(child);
+}
+
+bool Master::Impl::watch_ends(Child& child) {
+    return watcher_->watch(child.channel.fd(), name(child, Watched::Kind::Channel)).ok() &&
            watcher_->watch(child.err.fd(), name(child, Watched::Kind::Stderr)).ok();
 }
 
@@ -70,8 +81,10 @@ void Master::Impl::launch_worker(std::uint16_t pool, std::uint32_t slot, base::T
     fresh.generation = owner.slots.generation(slot);
     fresh.born = now;
     owner.board.reset(slot, 0, fresh.generation);
-    const base::Status launched =
-        launch(owner.children[slot], std::move(fresh), pools_[pool].spec.command);
+    std::optional<Child>& place = owner.children[slot];
+    const bool forked = forks_workers(owner);
+    const base::Status launched = forked ? order_birth(place, std::move(fresh))
+                                         : launch(place, std::move(fresh), owner.spec.command);
     if (!launched) {
         owner.last_words = launched.failure().text;
         base::log_line(LogLevel::Error,
@@ -80,9 +93,13 @@ void Master::Impl::launch_worker(std::uint16_t pool, std::uint32_t slot, base::T
         owner.slots.on_launch_failed(slot, now, actions_);
         return;
     }
-    const Child& child = *owner.children[slot];
-    owner.board.cells(slot).pid = static_cast<std::uint32_t>(child.process.pid);
-    owner.slots.on_launched(slot, child.process.pid);
+    if (!forked) on_born(*place);
+}
+
+void Master::Impl::on_born(Child& child) {
+    Pool& owner = pools_[child.pool];
+    owner.board.cells(child.slot).pid = static_cast<std::uint32_t>(child.process.pid);
+    owner.slots.on_launched(child.slot, child.process.pid);
     base::log_line(
         LogLevel::Info, "worker born", {{"worker", title(child)}, {"pid", child.process.pid}});
     tell_relay(notice_of(Verb::Born, child));
@@ -116,7 +133,7 @@ void Master::Impl::tell_roster() {
     end.pid = static_cast<std::int32_t>(::getpid());
     for (Pool& pool : pools_) {
         for (std::optional<Child>& child : pool.children) {
-            if (!child) continue;
+            if (!child || !child->is_born()) continue;
             tell_relay(notice_of(Verb::Born, *child));
             ++end.detail;
         }
@@ -140,7 +157,9 @@ void Master::Impl::reap(base::Time now) {
         }
         Child* child = find(place->second.first, place->second.second);
         FORKMILL_CHECK(child != nullptr);
-        if (!event->is_death())
+        if (child->slot == kForkServerSlot && child->pool != kRelayPool) {
+            if (event->is_death()) on_fork_server_death(child->pool, *event, now);
+        } else if (!event->is_death())
             on_pause(*child, *event, now);
         else if (child->pool == kRelayPool)
             on_relay_death(*event, now);
@@ -262,6 +281,7 @@ void Master::Impl::bury(std::optional<Child>& place) {
 }
 
 void Master::Impl::signal(Child& child, int signo) {
+    if (!child.is_born()) return;  // Its number would mean somebody else.
     child.signals_sent |= std::uint64_t{1} << signo;
     if (signo == SIGKILL)
         kill_group(child.process.pid);

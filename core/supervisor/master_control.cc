@@ -151,6 +151,8 @@ std::string Master::Impl::status_json() const {
                                 field("failed", slots.count(SlotState::Failed)),
                                 field("unkillable", slots.count(SlotState::Unkillable)),
                                 field("version", slots.version()),
+                                field("fork_server_pid",
+                                      pool.forks.server ? pool.forks.server->process.pid : 0),
                                 field("state",
                                       slots.closed()    ? "closed"
                                       : slots.broken()  ? "broken"

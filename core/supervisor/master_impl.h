@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // Master::Impl: the members that master.cc (the life), master_children.cc (births and deaths),
-// master_orders.cc (what it is told), master_reload.cc (new configs), master_upgrade.cc (a new
-// program), master_watch.cc (limits), master_control.cc (who asks) and master_report.cc (who is
-// told) share.
+// master_forks.cc (births by fork), master_orders.cc (what it is told), master_reload.cc (new
+// configs), master_upgrade.cc (a new program), master_watch.cc (limits), master_control.cc (who
+// asks) and master_report.cc (who is told) share.
 //
 // Invariants: as in master.h; (5) a Child's descriptors are watched exactly while it has them.
 // Threading: the process's only thread.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -19,12 +21,10 @@
 #include "core/supervisor/escapes.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
+#include "core/supervisor/master_parts.h"
 #include "core/supervisor/pool_slots.h"
 #include "core/supervisor/reaper.h"
-#include "core/supervisor/scoreboard.h"
 #include "core/supervisor/signals.h"
-#include "core/supervisor/spawn.h"
-#include "core/supervisor/stderr_tail.h"
 #include "core/supervisor/watcher.h"
 
 namespace forkmill::supervisor {
@@ -45,50 +45,11 @@ class Master::Impl {
         StoppingRelay,  ///< The last worker is gone.
     };
 
-    /// A living process, of a pool's slot or (pool = kRelayPool) the relay.
-    struct Child {
-        std::uint16_t pool = kRelayPool;
-        std::uint32_t slot = 0;
-        std::uint32_t generation = 0;
-        Spawned process;
-        Channel channel;
-        StderrTail err;
-        base::Time born{};
-        std::uint64_t signals_sent = 0;  ///< Bit n: signal n.
-        std::string reason;              ///< What it said in Verb::Failed.
-        bool writing = false;            ///< Its channel is watched for writing.
-        base::Time stood_until{};        ///< Was seen stopped, so its ticks are no older than this.
-        bool channel_ended = false;
-    };
-
-    struct Pool {
-        PoolSpec spec;
-        std::optional<PoolSpec> former;  ///< While a reload may still be taken back.
-        PoolSlots slots;
-        Scoreboard board;
-        std::deque<std::optional<Child>> children;  ///< By slot; a deque, so none ever moves.
-        std::string last_words;                     ///< Of the last worker that did not come up.
-        std::optional<Sizing> sizing;               ///< How its size follows its load.
-        bool drained = false;                       ///< By order: does not follow its load.
-        std::uint64_t queued = 0;                   ///< Tasks that wait for it, as its router says.
-    };
-
-    /// The process that judges a new config.
-    struct Probe {
-        Spawned process;
-        StderrTail err;
-        OwnedFd result;
-        base::Time deadline{};
-    };
-
-    /// A death that nobody wanted.
-    struct Crash {
-        Notice notice;
-        std::string pool;
-        base::WallNanos at = 0;
-        base::Duration uptime{};
-        std::uint32_t running = 0;  ///< Tasks that ran.
-    };
+    using Child = parts::Child;
+    using Forks = parts::Forks;
+    using Pool = parts::Pool;
+    using Probe = parts::Probe;
+    using Crash = parts::Crash;
     static constexpr std::size_t kCrashesMax = 100;
 
     // master.cc: the life.
@@ -104,9 +65,12 @@ class Master::Impl {
     // master_children.cc: births and deaths.
     base::Status launch(std::optional<Child>& place, Child fresh, const CommandBuilder& command);
     bool watch(Child& child);
+    bool watch_ends(Child& child);
     /// A config names at most broker::kPoolsMax pools.
     std::uint16_t pool_count() const { return static_cast<std::uint16_t>(pools_.size()); }
+    base::Result<std::array<OwnedFd, 2>> connect(Child& fresh);
     void launch_worker(std::uint16_t pool, std::uint32_t slot, base::Time now);
+    void on_born(Child& child);
     void launch_relay(base::Time now);
     void tell_roster();
     void reap(base::Time now);
@@ -116,6 +80,21 @@ class Master::Impl {
     void listen_to_the_last(Child& child, base::Time now);
     void bury(std::optional<Child>& place);
     void signal(Child& child, int signo);
+
+    // master_forks.cc: births by fork.
+    static bool forks_workers(const Pool& pool);
+    base::Status order_birth(std::optional<Child>& place, Child fresh);
+    void ask_for_births(std::uint16_t pool);
+    void read_birth(Child& child, base::Time now);
+    void register_birth(Child& child, pid_t pid, base::Time now);
+    void fail_birth(Child& child, const Ending& ending, std::string_view why, base::Time now);
+    void act_on_birth(Child& child, PoolAction::Kind kind, base::Time now);
+    void tend_fork_server(std::uint16_t pool, base::Time now);
+    base::Status launch_fork_server(std::uint16_t pool, base::Time now);
+    void on_fork_server_notice(std::uint16_t pool, const Notice& notice, base::Time now);
+    void on_fork_server_death(std::uint16_t pool, const ChildEvent& death, base::Time now);
+    void act_on_fork_server(std::uint16_t pool, SlotAct act);
+    std::vector<std::uint32_t> unborn(std::uint16_t pool) const;
 
     // master_orders.cc: what it is told, and what it does about it.
     void take_signals(base::Time now);
@@ -133,7 +112,7 @@ class Master::Impl {
     void tell_of(std::uint16_t pool, const PoolAction& action);
     void tell_broken(std::uint16_t pool);
     void act_on_relay(SlotAct act);
-    void tell(Child& child, const Notice& notice);
+    void tell(Child& child, const Notice& notice, std::span<const int> fds = {});
     void tell_relay(const Notice& notice);
 
     // master_watch.cc: signs of life, limits.
@@ -182,6 +161,7 @@ class Master::Impl {
     }
     Watched name(const Child& child, Watched::Kind kind) const;
     std::string title(const Child& child) const;
+    std::string stderr_prefix(const Child& child) const;
     Notice notice_of(Verb verb, const Child& child) const;
 
     MasterSpec spec_;

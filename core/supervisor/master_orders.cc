@@ -121,13 +121,17 @@ void Master::Impl::reopen() {
     tell_relay(notice);
     for (Pool& pool : pools_)
         for (std::optional<Child>& child : pool.children)
-            if (child) tell(*child, notice);
+            if (child && child->is_born()) tell(*child, notice);
 }
 
 void Master::Impl::read_channel(Child& child, base::Time now) {
+    if (!child.is_born()) return read_birth(child, now);
+    const std::uint16_t pool = child.pool;
     while (const std::optional<Packet> packet = child.channel.receive()) {
-        if (child.pool == kRelayPool)
+        if (pool == kRelayPool)
             on_relay_notice(packet->notice, now);
+        else if (child.slot == kForkServerSlot)
+            on_fork_server_notice(pool, packet->notice, now);
         else
             on_worker_notice(child, packet->notice, now);
     }
@@ -218,6 +222,7 @@ void Master::Impl::act_on(std::uint16_t pool, const PoolAction& action, base::Ti
     notice.pool = pool;
     Child* child = find(pool, action.slot);
     if (child != nullptr && child->generation != action.generation) child = nullptr;
+    if (child != nullptr && !child->is_born()) return act_on_birth(*child, action.kind, now);
     switch (action.kind) {
         case Kind::Launch:
             return launch_worker(pool, action.slot, now);
@@ -327,9 +332,9 @@ void Master::Impl::act_on_relay(SlotAct act) {
     }
 }
 
-void Master::Impl::tell(Child& child, const Notice& notice) {
+void Master::Impl::tell(Child& child, const Notice& notice, std::span<const int> fds) {
     if (child.channel_ended) return;
-    const bool taken = child.channel.post(notice);
+    const bool taken = child.channel.post(notice, fds);
     if (child.channel.has_backlog() && !std::exchange(child.writing, true))
         watcher_->want_writable(child.channel.fd(), name(child, Watched::Kind::Channel), true);
     // A child that reads nothing while 8,192 notices pile up does not work.
@@ -342,7 +347,12 @@ void Master::Impl::tell_relay(const Notice& notice) {
 
 Master::Impl::Child* Master::Impl::find(std::uint16_t pool, std::uint32_t slot) {
     if (pool == kRelayPool) return relay_ ? &*relay_ : nullptr;
-    if (pool >= pools_.size() || slot >= pools_[pool].children.size()) return nullptr;
+    if (pool >= pools_.size()) return nullptr;
+    if (slot == kForkServerSlot) {
+        std::optional<Child>& server = pools_[pool].forks.server;
+        return server ? &*server : nullptr;
+    }
+    if (slot >= pools_[pool].children.size()) return nullptr;
     std::optional<Child>& child = pools_[pool].children[slot];
     return child ? &*child : nullptr;
 }
@@ -353,7 +363,13 @@ Watched Master::Impl::name(const Child& child, Watched::Kind kind) const {
 
 std::string Master::Impl::title(const Child& child) const {
     if (child.pool == kRelayPool) return spec_.relay.name;
-    return pools_[child.pool].spec.name + "/" + std::to_string(child.slot);
+    const std::string& pool = pools_[child.pool].spec.name;
+    return child.slot == kForkServerSlot ? pool + " fork server"
+                                         : pool + "/" + std::to_string(child.slot);
+}
+
+std::string Master::Impl::stderr_prefix(const Child& child) const {
+    return "[" + title(child) + " " + std::to_string(child.process.pid) + "] ";
 }
 
 Notice Master::Impl::notice_of(Verb verb, const Child& child) const {

@@ -50,6 +50,7 @@ void set_rules(PoolSpec& pool, const WorkerRules& rules) {
     pool.workers = rules.workers;
     pool.sizing = rules.sizing;
     pool.threads = rules.threads;
+    pool.fork_server = rules.fork_server;
     pool.timeouts.start = rules.start_timeout;
     pool.timeouts.drain = rules.drain_timeout;
     pool.timeouts.stop = rules.stop_timeout;
@@ -62,7 +63,7 @@ base::Result<Master::Impl::Pool> Master::Impl::make_pool(const PoolSpec& spec) {
     if (!board) return board.failure();
     PoolRules rules = rules_of(spec, ++seed_);
     rules.capacity = capacity;
-    Pool pool{spec, {}, PoolSlots{rules}, std::move(board).value(), {}, {}, {}, false, 0};
+    Pool pool{spec, {}, PoolSlots{rules}, std::move(board).value(), {}, {}, {}, false, 0, {}};
     pool.sizing.emplace(spec.sizing);
     pool.children.resize(capacity);
     return pool;
@@ -167,7 +168,7 @@ base::Status Master::Impl::apply_pool(const PoolSpec& spec, base::Time now) {
     const auto known = std::find_if(
         pools_.begin(), pools_.end(), [&](const Pool& p) { return p.spec.name == spec.name; });
     const auto is_there = [](const std::optional<Child>& child) { return child.has_value(); };
-    const bool gone = known != pools_.end() && known->slots.closed() &&
+    const bool gone = known != pools_.end() && known->slots.closed() && !known->forks.server &&
                       std::none_of(known->children.begin(), known->children.end(), is_there);
     if (known == pools_.end() || gone) {
         base::Result<Pool> made = make_pool(spec);

@@ -99,7 +99,9 @@ SavedMaster Master::Impl::save(std::vector<int>& kept) {
         for (std::uint32_t slot = 0; slot < pool.slots.capacity(); ++slot) {
             if (pool.slots.generation(slot) == 0) continue;
             SavedChild& child = out.children.emplace_back(pool.slots.save(slot));
-            if (pool.children[slot]) save_process(child, *pool.children[slot]);
+            // A birth that is under way fails with the exec, and is ordered again.
+            if (pool.children[slot] && pool.children[slot]->is_born())
+                save_process(child, *pool.children[slot]);
         }
     }
     return saved;
@@ -170,7 +172,8 @@ Master::Impl::Pool Master::Impl::adopt_pool(const PoolSpec& spec, Scoreboard boa
     rules.capacity = capacity;
     rules.timeouts = spec.timeouts;
     rules.seed = ++seed_;
-    Pool pool{spec, {}, PoolSlots{rules}, std::move(board), {}, {}, Sizing{spec.sizing}, false, 0};
+    Pool pool{
+        spec, {}, PoolSlots{rules}, std::move(board), {}, {}, Sizing{spec.sizing}, false, 0, {}};
     pool.children.resize(capacity);
     return pool;
 }
@@ -195,8 +198,7 @@ void Master::Impl::adopt_child(std::optional<Child>& place,
     child.generation = saved.generation;
     child.process = {saved.pid, taken_over(saved.pidfd)};
     child.channel = Channel{taken_over(saved.channel_fd)};
-    child.err = StderrTail{taken_over(saved.stderr_fd),
-                           "[" + title(child) + " " + std::to_string(saved.pid) + "] "};
+    child.err = StderrTail{taken_over(saved.stderr_fd), stderr_prefix(child)};
     child.born = base::Time{std::chrono::nanoseconds{saved.born_ns}};
     places_[saved.pid] = {pool, saved.slot};
     place.emplace(std::move(child));

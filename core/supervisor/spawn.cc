@@ -153,6 +153,17 @@ base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
     });
 }
 
+base::Result<Spawned> adopt(pid_t child) {
+    // As long as it is not reaped its number is its own, so the descriptor is surely its.
+    siginfo_t info{};
+    constexpr int kAny = WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT;
+    if (child <= 0 || ::waitid(P_PID, static_cast<id_t>(child), &info, kAny) != 0)
+        return base::Failure{"no child of this process has the number " + std::to_string(child)};
+    OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, child, 0U))};
+    if (!pidfd) return system_failure("cannot watch a child");
+    return Spawned{child, std::move(pidfd)};
+}
+
 std::vector<std::string> environment_with(const std::vector<std::string>& additions) {
     std::vector<std::string> out;
     const auto set = [&](std::string_view text) {

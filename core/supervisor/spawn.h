@@ -42,6 +42,9 @@ base::Result<Spawned> spawn_program(const Program& program);
 base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
                                  const std::function<int()>& body);
 
+/// A child that somebody else forked and that this process, a subreaper, adopted.
+base::Result<Spawned> adopt(pid_t child);
+
 /// This process's environment with `additions`; a later NAME=value wins.
 std::vector<std::string> environment_with(const std::vector<std::string>& additions);
 

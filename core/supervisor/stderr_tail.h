@@ -26,6 +26,7 @@ class StderrTail {
     StderrTail(OwnedFd read_end, std::string prefix);
 
     int fd() const { return fd_.get(); }
+    void set_prefix(std::string prefix) { prefix_ = std::move(prefix); }
     /// Reads what is there; false at the end of the stream.
     bool pump();
     /// The last words: at most kKept bytes.

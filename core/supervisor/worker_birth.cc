@@ -111,11 +111,17 @@ std::vector<std::string> to_environment(const WorkerBirth& birth) {
     return out;
 }
 
+void make_last_will(const WorkerBirth& birth) {
+    take_group_along();
+    // A moment more than the worker gives its tasks: it is to end by itself.
+    if (birth.finish_orphaned)
+        outlive_parent(std::chrono::milliseconds{birth.drain_timeout_ms} + kOrphanGrace);
+}
+
 std::optional<WorkerBirth> take_birth_from_environment() {
     if (std::getenv(kRoleVariable) == nullptr) return std::nullopt;
     WorkerBirth birth;
     birth.role = take(kRoleVariable);
-    if (birth.role == "worker") take_group_along();
     const auto fd_of = [](std::string_view text) {
         return text.empty() ? -1 : next_number<int>(text);
     };
@@ -143,9 +149,11 @@ std::optional<WorkerBirth> take_birth_from_environment() {
     birth.hung_timeout_ms = next_number<std::uint64_t>(rest);
     birth.slowlog_timeout_ms = next_number<std::uint64_t>(rest);
     birth.finish_orphaned = next_number<int>(rest) != 0;
-    // A moment more than the worker gives its tasks: it is to end by itself.
-    if (birth.role == "worker" && birth.finish_orphaned)
-        outlive_parent(std::chrono::milliseconds{birth.drain_timeout_ms} + kOrphanGrace);
+    if (birth.role == "worker") make_last_will(birth);
+    // It has taken effect; programs that tasks start need not have it.
+    const char* tunables = std::getenv("GLIBC_TUNABLES");
+    if (tunables != nullptr && std::string_view{kHugePages}.ends_with(tunables))
+        ::unsetenv("GLIBC_TUNABLES");
     birth.queues = split(take(kQueuesVariable));
     birth.modules = split(take(kModulesVariable));
     birth.module_path = split(take(kModulePathVariable));

@@ -15,13 +15,12 @@
 
 namespace forkmill::supervisor {
 
-inline constexpr const char* kRoleVariable =
-    "FORKMILL_ROLE";  ///< "worker" or "uplink"; set means: started by a master.
+inline constexpr const char* kRoleVariable = "FORKMILL_ROLE";  ///< Set means: started by a master.
 inline constexpr const char* kChannelVariable =
     "FORKMILL_CHANNEL_FD";  ///< The channel (channel.h), inherited.
 
 struct WorkerBirth {
-    std::string role = "worker";
+    std::string role = "worker";  ///< Or "uplink", or "forkserver" (birth_server.h).
     int channel_fd = -1;
     int scoreboard_fd = -1;             ///< memfd of SlotCells; −1: none.
     std::uint32_t scoreboard_slot = 0;  ///< Index of this slot's SlotCells in it.
@@ -56,5 +55,10 @@ std::vector<std::string> to_environment(const WorkerBirth& birth);
 /// Reads the variables and removes them; nullopt when no master started this process. A worker also
 /// makes its last will (last_will.h).
 std::optional<WorkerBirth> take_birth_from_environment();
+/// For a fork server that says nothing else about it: its memory comes in huge pages, of which a
+/// fork copies 512 times fewer table entries (190 MiB of small objects: 0.2 ms instead of 6).
+inline constexpr const char* kHugePages = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
+/// As a worker that was forked does it by itself.
+void make_last_will(const WorkerBirth& birth);
 
 }  // namespace forkmill::supervisor

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/supervisor/worker_program.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "core/supervisor/module_store.h"
@@ -18,6 +19,7 @@ WorkerBirth birth_of(const WorkerProgram& program, const ChildEnv& child) {
     birth.pool_index = child.pool;
     birth.slot = child.slot;
     birth.birth = child.generation;
+    if (child.slot == kForkServerSlot) birth.role = "forkserver";
     return birth;
 }
 
@@ -30,6 +32,8 @@ CommandBuilder command_of(WorkerProgram program) {
             command.argv = program.argv;
             if (program.birth.role == "worker") command.privileges = program.rules.privileges;
             command.environment = environment_of(command.privileges);
+            if (child.slot == kForkServerSlot && std::getenv("GLIBC_TUNABLES") == nullptr)
+                command.environment.emplace_back(kHugePages);
             for (const auto& [name, value] : program.rules.environment)
                 command.environment.push_back(name + "=" + value);
             for (std::string& variable : to_environment(birth_of(program, child)))
@@ -49,7 +53,8 @@ std::string identity_of(const WorkerProgram& program) {
     add(std::to_string(rules.threads) + " " + std::to_string(rules.max_tasks_per_child) + " " +
         std::to_string(rules.hung_timeout.count()) + " " +
         std::to_string(rules.slowlog_timeout.count()) + " " +
-        std::to_string(rules.finish_orphaned ? 1 : 0) + " " + to_text(rules.privileges));
+        std::to_string(rules.finish_orphaned ? 1 : 0) + " " +
+        std::to_string(rules.fork_server ? 1 : 0) + " " + to_text(rules.privileges));
     for (const std::string& argument : rules.arguments) add(argument);
     for (const auto& [name, value] : rules.environment) add(name + "=" + value);
     for (const std::string& queue : rules.queues) add(queue);

@@ -122,6 +122,7 @@ WorkerRules read_worker_rules(base::ConfigSection s,
     WorkerRules rules;
     read_size(s, workers_fallback, may_vary, rules);
     read_code(s, rules);
+    rules.fork_server = s.choice<bool>("start", {{"exec", false}, {"forkserver", true}}, false);
     rules.threads = s.integer<std::uint32_t>("threads", {.min = 1, .max = 256, .fallback = 1});
     rules.max_tasks_per_child =
         s.integer<std::uint32_t>("max_tasks_per_child", {.min = 0, .max = 1'000'000'000});

@@ -23,6 +23,7 @@ struct WorkerRules {
     std::vector<std::pair<std::string, std::string>> environment;
     std::uint32_t workers = 1;  ///< To begin with, when the size varies.
     SizingRule sizing;          ///< varies() only where a broker sees the queues.
+    bool fork_server = false;   ///< `start: forkserver`: forked where all is initialized already.
     std::uint32_t threads = 1;
     std::uint32_t max_tasks_per_child = 0;    ///< 0: no limit, here and below.
     std::uint64_t max_memory_per_child = 0;   ///< Resident bytes after which it is replaced,

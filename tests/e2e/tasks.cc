@@ -13,6 +13,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -183,6 +184,19 @@ void exit_as_misconfigured() {
 void throw_at_start() {
     throw std::runtime_error("this worker cannot start");
 }
+int inherited = 0;
+
+void start_a_thread() {
+    std::thread{[] { ::pause(); }}.detach();
+}
+
+/// Ends its process when there is a file NAME.bad.
+void note_and_thrive(std::string name) {
+    if (::access((name + ".bad").c_str(), F_OK) == 0) throw std::runtime_error{"it is bad"};
+    std::ofstream{name, std::ios::app} << ::getpid() << '\n';
+    inherited = ::getpid();
+}
+
 void throw_while_there(std::string file) {
     if (::access(file.c_str(), F_OK) == 0) throw_at_start();
 }
@@ -227,6 +241,7 @@ Tasks all_tasks() {
     tasks.bind(deaf, &do_deaf);
     tasks.bind(crash, &do_crash);
     tasks.bind(pid, []() -> int { return ::getpid(); });
+    tasks.bind(inheritance, []() -> int { return inherited; });
     tasks.bind(host, &do_host);
     tasks.bind(echo, [](std::string what) { return what; });
     tasks.bind(end_by, &do_end_by);
@@ -256,9 +271,12 @@ Initializer asked_initializer() {
     const std::string kind = asked == nullptr ? "" : asked;
     constexpr std::string_view kWhile = "throw_while ";
     constexpr std::string_view kGate = "wait_at ";
+    constexpr std::string_view kNote = "note_and_thrive ";
     if (kind == "exit78") return initializer(&exit_as_misconfigured);
     if (kind == "throw") return initializer(&throw_at_start);
     if (kind == "hang") return initializer(&hang_at_start);
+    if (kind == "thread") return initializer(&start_a_thread);
+    if (kind.starts_with(kNote)) return initializer(&note_and_thrive, kind.substr(kNote.size()));
     if (kind.starts_with(kWhile))
         return initializer(&throw_while_there, kind.substr(kWhile.size()));
     if (kind.starts_with(kGate)) return initializer(&wait_at_start, kind.substr(kGate.size()));

@@ -60,8 +60,12 @@ inline constexpr Task<"e2e.grow", Box(Box)> grow;
 
 Tasks all_tasks();
 
-/// What E2E_INITIALIZER asks for: exit78, throw, hang, "throw_while FILE" (exists) or "wait_at
-/// GATE"; empty: none.
+/// The process that ran the initializer "note_and_thrive".
+inline constexpr Task<"e2e.inheritance", int()> inheritance;
+
+/// What E2E_INITIALIZER asks for: exit78, throw, hang, thread (leaves one running), "throw_while
+/// FILE" (exists), "wait_at GATE" or "note_and_thrive FILE" (adds its process to the file, throws
+/// while FILE.bad exists); empty: none.
 Initializer asked_initializer();
 
 }  // namespace forkmill::e2e

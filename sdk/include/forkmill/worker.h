@@ -13,6 +13,9 @@ inline namespace v0 {
 /// master (forkmilld's pool `executable`, or itself) it is one worker. Make no thread before.
 struct FORKMILL_API Worker {
     Tasks tasks;
+    /// Runs before the first task. In a pool with `start: forkserver` it runs once for all workers,
+    /// which are forked afterwards: it must leave no thread behind, and open nothing but files,
+    /// since workers find /dev/null in the place of sockets and pipes.
     Initializer initializer;
 
     /// The process's exit code (sysexits).
