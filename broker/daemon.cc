@@ -429,12 +429,10 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
     RouterStart start;
     start.child = child;
     start.host_key = variable(kHostKeyVariable);
-    int config_fd = -1;
-    if (!parse_number(variable(kIncarnationVariable), start.incarnation) ||
-        !parse_number(variable(kConfigVariable), config_fd))
+    const net::UniqueFd config{supervisor::take_fd(kConfigVariable).value_or(-1)};
+    if (!parse_number(variable(kIncarnationVariable), start.incarnation) || !config)
         return base::Failure{"the router is started by forkmilld's master only"};
-    const net::UniqueFd config{config_fd};
-    LoadedConfig loaded = load_broker_config(supervisor::config_in(config_fd));
+    LoadedConfig loaded = load_broker_config(supervisor::config_in(config.get()));
     if (!loaded.faults.empty()) return base::Failure{loaded.faults.front()};
     start.config = std::move(loaded.config);
     const std::string listen = variable(kListenVariable);
@@ -458,7 +456,7 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
         at = end + 1;
     }
     for (const char* name :
-         {kConfigVariable, kListenVariable, kIncarnationVariable, kHostKeyVariable, kPoolsVariable})
+         {kListenVariable, kIncarnationVariable, kHostKeyVariable, kPoolsVariable})
         ::unsetenv(name);
     return start;
 }

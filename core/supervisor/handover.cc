@@ -4,9 +4,9 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <cstdlib>
 #include <string_view>
 
+#include "core/supervisor/child_env.h"
 #include "core/supervisor/fd.h"
 
 namespace forkmill::supervisor {
@@ -136,14 +136,7 @@ base::Result<SavedMaster> saved_from_text(const std::string& text) {
 }
 
 std::optional<int> take_handover_fd() {
-    const char* text = std::getenv(kVariable);
-    if (text == nullptr) return std::nullopt;
-    int fd = -1;
-    const std::string_view digits{text};
-    const bool good =
-        std::from_chars(digits.data(), digits.data() + digits.size(), fd).ec == std::errc{};
-    ::unsetenv(kVariable);
-    return good ? std::optional{fd} : std::nullopt;
+    return take_fd(kVariable);
 }
 
 base::Result<SavedMaster> read_handover(int fd) {

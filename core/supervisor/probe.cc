@@ -6,10 +6,10 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <charconv>
-#include <cstdlib>
 #include <cstring>
 #include <string_view>
+
+#include "core/supervisor/child_env.h"
 
 namespace forkmill::supervisor {
 
@@ -39,14 +39,7 @@ Command probe_command(std::vector<std::string> argv, int result_fd) {
 }
 
 std::optional<int> take_probe_fd() {
-    const char* text = std::getenv(kVariable);
-    if (text == nullptr) return std::nullopt;
-    int fd = -1;
-    const std::string_view digits{text};
-    const bool good =
-        std::from_chars(digits.data(), digits.data() + digits.size(), fd).ec == std::errc{};
-    ::unsetenv(kVariable);
-    return good ? std::optional{fd} : std::nullopt;
+    return take_fd(kVariable);
 }
 
 int answer_probe(int fd, const Judged& judged) {
