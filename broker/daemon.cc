@@ -17,6 +17,7 @@
 #include "core/base/log.h"
 #include "core/net/listen.h"
 #include "core/supervisor/control.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/master_program.h"

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/supervisor/handover.h"
 
-#include <unistd.h>
-
 #include <charconv>
 #include <string_view>
 
 #include "core/supervisor/child_env.h"
 #include "core/supervisor/fd.h"
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
 namespace {
 
 constexpr const char* kVariable = "FORKMILL_HANDOVER_FD";
+constexpr std::size_t kBytesMax = 64 << 20;
 constexpr std::int64_t kPoolsMax = 65'536;
 constexpr std::int64_t kChildrenMax = 1 << 20;
 
@@ -141,13 +141,9 @@ std::optional<int> take_handover_fd() {
 
 base::Result<SavedMaster> read_handover(int fd) {
     const OwnedFd file{fd};
-    constexpr off_t kMost = 64 << 20;
-    const off_t size = ::lseek(fd, 0, SEEK_END);
-    if (size < 0 || size > kMost) return base::Failure{"there is no handover to read"};
-    std::string text(static_cast<std::size_t>(size), '\0');
-    if (::pread(fd, text.data(), text.size(), 0) != size)
-        return base::Failure{"the handover cannot be read"};
-    return saved_from_text(text);
+    const base::Result<std::string> text = read_whole(fd, kBytesMax, "the handover");
+    if (!text) return text.failure();
+    return saved_from_text(text.value());
 }
 
 std::string handover_variable(int fd) {

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "core/base/log.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/master_impl.h"
 
 namespace forkmill::supervisor {
@@ -24,16 +25,6 @@ constexpr std::size_t kResultMax = 16 << 20;  ///< Bytes of a judged config.
 
 base::Failure system_failure(const char* what) {
     return {std::string{what} + ": " + std::strerror(errno), errno};
-}
-
-base::Result<std::string> read_whole(int fd) {
-    const off_t size = ::lseek(fd, 0, SEEK_END);
-    if (size < 0 || static_cast<std::size_t>(size) > kResultMax)
-        return base::Failure{"the probe's result has " + std::to_string(size) + " bytes"};
-    std::string text(static_cast<std::size_t>(size), '\0');
-    if (::pread(fd, text.data(), text.size(), 0) != size)
-        return system_failure("cannot read the probe's result");
-    return text;
 }
 
 PoolRules rules_of(const PoolSpec& spec, std::uint64_t seed) {
@@ -132,7 +123,8 @@ void Master::Impl::on_probe_death(const ChildEvent& death, base::Time now) {
                                    : "the probe ended by signal (") +
                            std::to_string(death.detail) + "): " + std::string{probe.err.tail()});
     }
-    const base::Result<std::string> result = read_whole(probe.result.get());
+    const base::Result<std::string> result =
+        read_whole(probe.result.get(), kResultMax, "the probe's result");
     if (!result) return fail_reload(result.failure().text);
     if (upgrading) return execute_in_place();
     base::Result<MasterSpec> fresh = spec_.reload.respec(result.value());

@@ -12,9 +12,9 @@
 #include <cstring>
 
 #include "core/base/log.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master_impl.h"
-#include "core/supervisor/probe.h"
 #include "core/supervisor/service_manager.h"
 
 namespace forkmill::supervisor {

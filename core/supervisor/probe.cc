@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/supervisor/probe.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
 #include <string_view>
 
 #include "core/supervisor/child_env.h"
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
@@ -17,16 +12,6 @@ namespace {
 
 constexpr const char* kVariable = "FORKMILL_PROBE_FD";
 constexpr std::string_view kEnd = "---\n";
-
-bool write_all(int fd, std::string_view text) {
-    while (!text.empty()) {
-        const ssize_t size = ::write(fd, text.data(), text.size());
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) return false;
-        text.remove_prefix(static_cast<std::size_t>(size));
-    }
-    return true;
-}
 
 }  // namespace
 
@@ -69,14 +54,6 @@ base::Result<Judged> read_judged(const std::string& result) {
     }
     judged.dump = rest.substr(kEnd.size());
     return judged;
-}
-
-base::Result<OwnedFd> text_as_file(const std::string& text) {
-    OwnedFd fd{::memfd_create("forkmill-config", MFD_CLOEXEC)};
-    if (!fd || !write_all(fd.get(), text))
-        return base::Failure{
-            std::string{"cannot keep a copy of the config: "} + std::strerror(errno), errno};
-    return fd;
 }
 
 }  // namespace forkmill::supervisor

@@ -11,8 +11,9 @@
 #include <charconv>
 #include <cstdio>
 #include <cstring>
-#include <string_view>
 #include <utility>
+
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
@@ -28,10 +29,6 @@ std::string read_short(int fd) {
     std::array<char, 64> bytes{};
     const ssize_t size = ::pread(fd, bytes.data(), bytes.size(), 0);
     return size > 0 ? std::string{bytes.data(), static_cast<std::size_t>(size)} : std::string{};
-}
-
-bool write_whole(int fd, std::string_view text) {
-    return ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
 }
 
 base::Status check_directory(const std::string& path) {
@@ -84,7 +81,7 @@ base::Result<StateDir> StateDir::open(const std::string& path) {
     if (!lock) return lock.failure();
     // In place: a rename would put the name on a file that is not the locked one.
     if (::ftruncate(lock.value().get(), 0) != 0 ||
-        !write_whole(lock.value().get(), std::to_string(::getpid()) + "\n"))
+        !write_all(lock.value().get(), std::to_string(::getpid()) + "\n"))
         return refused("cannot write " + pid_file);
     return StateDir{path, std::move(lock).value()};
 }
@@ -118,7 +115,7 @@ base::Result<std::uint64_t> StateDir::raise_incarnation() const {
     }
     ++incarnation;
     const OwnedFd file{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-    if (!file || !write_whole(file.get(), std::to_string(incarnation) + "\n") ||
+    if (!file || !write_all(file.get(), std::to_string(incarnation) + "\n") ||
         ::fsync(file.get()) != 0 || ::rename(fresh.c_str(), name.c_str()) != 0)
         return refused("cannot write " + name);
     const OwnedFd directory{::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
