@@ -5,10 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -88,8 +86,7 @@ base::Status admit_users(const Served& served) {
         const std::string endpoint = served.config.worker_endpoint(pool);
         const std::string path = net::parse_endpoint(endpoint).value().path;
         if (::lchown(path.c_str(), account.uid, static_cast<gid_t>(-1)) != 0)
-            return base::Failure{"cannot give " + path + " to user " + account.name + ": " +
-                                 std::strerror(errno)};
+            return base::system_failure("cannot give " + path + " to user " + account.name);
         const std::string closed = supervisor::closed_directory(account, served.config.state_dir);
         if (!closed.empty())
             base::log_line(base::LogLevel::Warning,

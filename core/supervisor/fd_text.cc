@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 
 namespace forkmill::supervisor {
 
@@ -21,7 +20,7 @@ bool write_all(int fd, std::string_view text) {
 
 base::Result<std::string> read_whole(int fd, std::size_t bytes_max, const std::string& what) {
     const off_t end = ::lseek(fd, 0, SEEK_END);
-    if (end < 0) return base::Failure{"cannot read " + what + ": " + std::strerror(errno), errno};
+    if (end < 0) return base::system_failure("cannot read " + what);
     if (static_cast<std::size_t>(end) > bytes_max)
         return base::Failure{what + " has " + std::to_string(end) + " bytes; expected at most " +
                              std::to_string(bytes_max)};
@@ -30,8 +29,7 @@ base::Result<std::string> read_whole(int fd, std::size_t bytes_max, const std::s
         const ssize_t size =
             ::pread(fd, text.data() + done, text.size() - done, static_cast<off_t>(done));
         if (size < 0 && errno == EINTR) continue;
-        if (size < 0)
-            return base::Failure{"cannot read " + what + ": " + std::strerror(errno), errno};
+        if (size < 0) return base::system_failure("cannot read " + what);
         if (size == 0) return base::Failure{what + " became shorter while it was read"};
         done += static_cast<std::size_t>(size);
     }
@@ -41,8 +39,7 @@ base::Result<std::string> read_whole(int fd, std::size_t bytes_max, const std::s
 base::Result<OwnedFd> text_as_file(std::string_view text) {
     OwnedFd fd{::memfd_create("forkmill-text", MFD_CLOEXEC)};
     if (!fd || !write_all(fd.get(), text))
-        return base::Failure{std::string{"cannot keep a text in memory: "} + std::strerror(errno),
-                             errno};
+        return base::system_failure("cannot keep a text in memory");
     return fd;
 }
 

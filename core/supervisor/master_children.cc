@@ -6,8 +6,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "core/base/log.h"
 #include "core/supervisor/last_words.h"
@@ -23,8 +21,7 @@ base::Status Master::Impl::launch(std::optional<Child>& place,
     base::Result<std::array<Channel, 2>> channel = Channel::pair();
     if (!channel) return channel.failure();
     std::array<int, 2> err{};
-    if (::pipe2(err.data(), O_CLOEXEC) != 0)
-        return base::Failure{std::string{"cannot make a pipe: "} + std::strerror(errno), errno};
+    if (::pipe2(err.data(), O_CLOEXEC) != 0) return base::system_failure("cannot make a pipe");
     OwnedFd err_read{err[0]};
     const OwnedFd err_write{err[1]};
     ::fcntl(err_read.get(), F_SETFL, O_NONBLOCK);

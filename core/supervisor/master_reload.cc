@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "core/base/log.h"
 #include "core/supervisor/fd_text.h"
@@ -22,10 +20,6 @@ namespace {
 
 constexpr base::Duration kRehearsalLimit = std::chrono::seconds{10};
 constexpr std::size_t kResultMax = 16 << 20;  ///< Bytes of a judged config.
-
-base::Failure system_failure(const char* what) {
-    return {std::string{what} + ": " + std::strerror(errno), errno};
-}
 
 PoolRules rules_of(const PoolSpec& spec, std::uint64_t seed) {
     PoolRules rules;
@@ -80,9 +74,9 @@ void Master::Impl::reload(base::Time now) {
 /// With a handover it is a rehearsal of the new program's start as well.
 base::Status Master::Impl::start_probe(base::Time now, int handover_fd) {
     OwnedFd result{::memfd_create("forkmill-reload", MFD_CLOEXEC)};
-    if (!result) return system_failure("cannot make room for the new config");
+    if (!result) return base::system_failure("cannot make room for the new config");
     std::array<int, 2> err{};
-    if (::pipe2(err.data(), O_CLOEXEC) != 0) return system_failure("cannot make a pipe");
+    if (::pipe2(err.data(), O_CLOEXEC) != 0) return base::system_failure("cannot make a pipe");
     OwnedFd err_read{err[0]};
     const OwnedFd err_write{err[1]};
     ::fcntl(err_read.get(), F_SETFL, O_NONBLOCK);

@@ -21,10 +21,6 @@ namespace forkmill::supervisor {
 
 namespace {
 
-base::Failure system_failure(const char* what) {
-    return {std::string{what} + ": " + std::strerror(errno), errno};
-}
-
 /// Async-signal-safe: a text without an allocation.
 void say(std::string_view text) {
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
@@ -85,12 +81,12 @@ base::Result<Spawned> fork_with(const Child& run_child) {
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
     if (pid < 0) {
         errno = fork_error;
-        return system_failure("cannot fork");
+        return base::system_failure("cannot fork");
     }
     ::setpgid(pid, pid);  // The child does it too; whoever comes first, the group is there.
     OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))};
     if (!pidfd) {
-        const base::Failure failure = system_failure("cannot watch a child");
+        const base::Failure failure = base::system_failure("cannot watch a child");
         ::kill(pid, SIGKILL);
         while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
         }
@@ -172,7 +168,7 @@ std::vector<std::string> environment_with(const std::vector<std::string>& additi
 base::Status fill_standard_fds() {
     for (;;) {
         const int fd = ::open("/dev/null", O_RDWR);
-        if (fd < 0) return system_failure("cannot open /dev/null");
+        if (fd < 0) return base::system_failure("cannot open /dev/null");
         if (fd <= STDERR_FILENO) continue;
         ::close(fd);
         return base::Done{};
