@@ -95,14 +95,6 @@ base::Result<Spawned> fork_with(const Child& run_child) {
     return Spawned{pid, std::move(pidfd)};
 }
 
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-    std::vector<char*> out;
-    out.reserve(texts.size() + 1);
-    for (std::string& text : texts) out.push_back(text.data());
-    out.push_back(nullptr);
-    return out;
-}
-
 [[noreturn]] void give_up(const char* what, const char* name, int number) {
     say("forkmill: cannot ");
     say(what);
@@ -147,6 +139,14 @@ base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
         std::fflush(nullptr);
         ::_exit(code);
     });
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+    std::vector<char*> out;
+    out.reserve(texts.size() + 1);
+    for (std::string& text : texts) out.push_back(text.data());
+    out.push_back(nullptr);
+    return out;
 }
 
 std::vector<std::string> environment_with(const std::vector<std::string>& additions) {
