@@ -17,6 +17,10 @@ constexpr std::size_t kBytesMax = 64 << 20;
 constexpr std::int64_t kPoolsMax = 65'536;
 constexpr std::int64_t kChildrenMax = 1 << 20;
 
+bool is_whole(std::from_chars_result read, const char* end) {
+    return read.ec == std::errc{} && read.ptr == end;
+}
+
 void write(PieceWriter& out, const SavedChild& child) {
     for (const std::int64_t number : {std::int64_t{child.slot},
                                       std::int64_t{child.generation},
@@ -62,26 +66,28 @@ void PieceWriter::text(const std::string& piece) {
 }
 
 std::string PieceReader::text() {
-    const std::size_t colon = rest_.find(':');
+    // A size has at most 20 digits: where no colon follows them, none is looked for to the end.
+    constexpr std::size_t kDigitsMax = 20;
+    const std::string_view rest = std::string_view{text_}.substr(at_);
+    const std::size_t colon = rest.substr(0, kDigitsMax + 1).find(':');
     std::size_t size = 0;
-    const char* begin = rest_.data();
-    if (colon == std::string::npos ||
-        std::from_chars(begin, begin + colon, size).ptr != begin + colon ||
-        size > rest_.size() - colon - 1) {
+    const char* begin = rest.data();
+    if (colon == std::string_view::npos ||
+        !is_whole(std::from_chars(begin, begin + colon, size), begin + colon) ||
+        size > rest.size() - colon - 1) {
         good_ = false;
-        rest_.clear();
+        at_ = text_.size();
         return {};
     }
-    std::string piece = rest_.substr(colon + 1, size);
-    rest_.erase(0, colon + 1 + size);
-    return piece;
+    at_ += colon + 1 + size;
+    return std::string{rest.substr(colon + 1, size)};
 }
 
 std::int64_t PieceReader::number() {
     const std::string piece = text();
     std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(piece.data(), piece.data() + piece.size(), value);
-    if (error != std::errc{} || end != piece.data() + piece.size()) good_ = false;
+    const char* end = piece.data() + piece.size();
+    if (!is_whole(std::from_chars(piece.data(), end, value), end)) good_ = false;
     return good_ ? value : 0;
 }
 
