@@ -5,10 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <charconv>
 #include <cstdlib>
-#include <cstring>
 #include <filesystem>
 #include <map>
 #include <memory>
@@ -17,6 +15,7 @@
 #include "core/base/log.h"
 #include "core/net/listen.h"
 #include "core/supervisor/control.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/master_program.h"
@@ -87,8 +86,7 @@ base::Status admit_users(const Served& served) {
         const std::string endpoint = served.config.worker_endpoint(pool);
         const std::string path = net::parse_endpoint(endpoint).value().path;
         if (::lchown(path.c_str(), account.uid, static_cast<gid_t>(-1)) != 0)
-            return base::Failure{"cannot give " + path + " to user " + account.name + ": " +
-                                 std::strerror(errno)};
+            return base::system_failure("cannot give " + path + " to user " + account.name);
         const std::string closed = supervisor::closed_directory(account, served.config.state_dir);
         if (!closed.empty())
             base::log_line(base::LogLevel::Warning,
@@ -429,12 +427,10 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
     RouterStart start;
     start.child = child;
     start.host_key = variable(kHostKeyVariable);
-    int config_fd = -1;
-    if (!parse_number(variable(kIncarnationVariable), start.incarnation) ||
-        !parse_number(variable(kConfigVariable), config_fd))
+    const net::UniqueFd config{supervisor::take_fd(kConfigVariable).value_or(-1)};
+    if (!parse_number(variable(kIncarnationVariable), start.incarnation) || !config)
         return base::Failure{"the router is started by forkmilld's master only"};
-    const net::UniqueFd config{config_fd};
-    LoadedConfig loaded = load_broker_config(supervisor::config_in(config_fd));
+    LoadedConfig loaded = load_broker_config(supervisor::config_in(config.get()));
     if (!loaded.faults.empty()) return base::Failure{loaded.faults.front()};
     start.config = std::move(loaded.config);
     const std::string listen = variable(kListenVariable);
@@ -458,7 +454,7 @@ base::Result<RouterStart> router_start_from_environment(const supervisor::ChildE
         at = end + 1;
     }
     for (const char* name :
-         {kConfigVariable, kListenVariable, kIncarnationVariable, kHostKeyVariable, kPoolsVariable})
+         {kListenVariable, kIncarnationVariable, kHostKeyVariable, kPoolsVariable})
         ::unsetenv(name);
     return start;
 }

@@ -7,7 +7,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 #include "core/base/config_tree.h"
@@ -17,10 +16,6 @@ namespace forkmill::base {
 namespace {
 
 constexpr std::string_view kPrefix = "FORKMILL_";
-
-Failure system_failure(const std::string& what) {
-    return Failure{what + ": " + std::strerror(errno), errno};
-}
 
 /// Maps merge key by key; everything else is replaced whole.
 void lay_over(ConfigNode& base, std::unique_ptr<ConfigNode> over) {

@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstring>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -29,7 +28,7 @@ class LineSink final : public spdlog::sinks::base_sink<std::mutex> {
         if (file_.empty()) return Done{};
         const int fd =
             ::open(file_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NONBLOCK, 0640);
-        if (fd < 0) return Failure{"log file " + file_ + ": " + std::strerror(errno), errno};
+        if (fd < 0) return system_failure("log file " + file_);
         const std::lock_guard lock{mutex_};
         replace(fd);
         return Done{};

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -17,6 +18,9 @@ struct Failure {
     std::string text;
     int error_number = 0;  ///< errno where the system said no, else 0.
 };
+
+/// Of the system call that just failed: `what`, and errno in words.
+Failure system_failure(std::string_view what);
 
 template <class T>
 class [[nodiscard]] Result {

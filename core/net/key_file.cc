@@ -9,7 +9,6 @@
 #include <array>
 #include <cerrno>
 #include <cstdlib>
-#include <cstring>
 #include <string_view>
 #include <utility>
 
@@ -25,8 +24,7 @@ base::Failure failure_of(const std::string& path, const std::string& what) {
     return base::Failure{path + ": " + what};
 }
 base::Failure system_failure(const std::string& path, const std::string& what) {
-    const int number = errno;
-    return base::Failure{path + ": " + what + ": " + std::strerror(number), number};
+    return base::system_failure(path + ": " + what);
 }
 
 enum class Guard { Secret, List };

@@ -136,7 +136,7 @@ Channel::Channel(OwnedFd fd) : fd_(std::move(fd)) {
 base::Result<std::array<Channel, 2>> Channel::pair() {
     std::array<int, 2> fds{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds.data()) != 0)
-        return base::Failure{"cannot make a channel: " + std::string{std::strerror(errno)}, errno};
+        return base::system_failure("cannot make a channel");
     return std::array{Channel{OwnedFd{fds[0]}}, Channel{OwnedFd{fds[1]}}};
 }
 

@@ -55,4 +55,9 @@ std::optional<ChildEnv> take_child_env() {
     return env;
 }
 
+std::optional<int> take_fd(const char* name) {
+    const int fd = take(name, -1);
+    return fd < 0 ? std::nullopt : std::optional{fd};
+}
+
 }  // namespace forkmill::supervisor

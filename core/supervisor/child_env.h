@@ -27,5 +27,7 @@ struct ChildEnv {
 std::vector<std::string> to_environment(const ChildEnv& env);
 /// Reads the variables and removes them; nullopt when no master started this process.
 std::optional<ChildEnv> take_child_env();
+/// An inherited descriptor whose number the variable `name` holds; the variable is removed.
+std::optional<int> take_fd(const char* name);
 
 }  // namespace forkmill::supervisor

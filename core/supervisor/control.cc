@@ -15,10 +15,6 @@ namespace forkmill::supervisor {
 
 namespace {
 
-base::Failure system_failure(const std::string& what) {
-    return {what + ": " + std::strerror(errno), errno};
-}
-
 bool address_of(const std::string& path, sockaddr_un& address) {
     address = {};
     address.sun_family = AF_UNIX;
@@ -40,12 +36,12 @@ base::Result<Control> Control::open(const std::string& path) {
     sockaddr_un address;
     if (!address_of(path, address)) return base::Failure{path + " is too long for a socket"};
     OwnedFd fd{::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
-    if (!fd) return system_failure("cannot make a socket");
+    if (!fd) return base::system_failure("cannot make a socket");
     ::unlink(path.c_str());
     ::fchmod(fd.get(), 0600);
     if (::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
         ::listen(fd.get(), static_cast<int>(kAskersMax)) != 0)
-        return system_failure("cannot listen on " + path);
+        return base::system_failure("cannot listen on " + path);
     return Control{path, std::move(fd)};
 }
 
@@ -108,12 +104,12 @@ base::Result<MasterAnswer> ask_master(const std::string& state_dir,
     if (!address_of(control_path(state_dir), address))
         return base::Failure{control_path(state_dir) + " is too long for a socket"};
     const OwnedFd fd{::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
-    if (!fd) return system_failure("cannot make a socket");
+    if (!fd) return base::system_failure("cannot make a socket");
     if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
-        return base::Failure{"nothing runs in " + state_dir + ": " + std::strerror(errno), errno};
+        return base::system_failure("nothing runs in " + state_dir);
     if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(request.size()))
-        return system_failure("cannot ask the master");
+        return base::system_failure("cannot ask the master");
     const base::Time until = base::monotonic_now() + limit;
     for (;;) {
         const auto left =

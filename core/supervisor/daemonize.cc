@@ -22,10 +22,6 @@ namespace forkmill::supervisor {
 
 namespace {
 
-base::Failure system_failure(const char* what) {
-    return {std::string{what} + ": " + std::strerror(errno), errno};
-}
-
 /// Puts /dev/null in the place of `fd`.
 void nullify(int fd) {
     const OwnedFd null{::open("/dev/null", O_RDWR | O_CLOEXEC)};
@@ -128,12 +124,12 @@ base::Result<ReadinessPipe> daemonize(const DaemonizeOptions& options) {
     // On one of 0–2 the pipe would be taken for what is put aside below.
     if (const base::Status filled = fill_standard_fds(); !filled) return filled.failure();
     std::array<int, 2> ends{};
-    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return system_failure("cannot make a pipe");
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) return base::system_failure("cannot make a pipe");
     OwnedFd read_end{ends[0]};
     ReadinessPipe pipe{OwnedFd{ends[1]}};
     std::fflush(nullptr);  // Else both sides would print what is buffered.
     const pid_t child = ::fork();
-    if (child < 0) return system_failure("cannot fork");
+    if (child < 0) return base::system_failure("cannot fork");
     if (child > 0) {
         pipe = {};  // Its end is seen only when nobody else can write.
         while (::waitpid(child, nullptr, 0) < 0 && errno == EINTR) {

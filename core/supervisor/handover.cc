@@ -1,21 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/supervisor/handover.h"
 
-#include <unistd.h>
-
 #include <charconv>
-#include <cstdlib>
 #include <string_view>
 
+#include "core/supervisor/child_env.h"
 #include "core/supervisor/fd.h"
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
 namespace {
 
 constexpr const char* kVariable = "FORKMILL_HANDOVER_FD";
+constexpr std::size_t kBytesMax = 64 << 20;
 constexpr std::int64_t kPoolsMax = 65'536;
 constexpr std::int64_t kChildrenMax = 1 << 20;
+
+bool is_whole(std::from_chars_result read, const char* end) {
+    return read.ec == std::errc{} && read.ptr == end;
+}
 
 void write(PieceWriter& out, const SavedChild& child) {
     for (const std::int64_t number : {std::int64_t{child.slot},
@@ -62,26 +66,28 @@ void PieceWriter::text(const std::string& piece) {
 }
 
 std::string PieceReader::text() {
-    const std::size_t colon = rest_.find(':');
+    // A size has at most 20 digits: where no colon follows them, none is looked for to the end.
+    constexpr std::size_t kDigitsMax = 20;
+    const std::string_view rest = std::string_view{text_}.substr(at_);
+    const std::size_t colon = rest.substr(0, kDigitsMax + 1).find(':');
     std::size_t size = 0;
-    const char* begin = rest_.data();
-    if (colon == std::string::npos ||
-        std::from_chars(begin, begin + colon, size).ptr != begin + colon ||
-        size > rest_.size() - colon - 1) {
+    const char* begin = rest.data();
+    if (colon == std::string_view::npos ||
+        !is_whole(std::from_chars(begin, begin + colon, size), begin + colon) ||
+        size > rest.size() - colon - 1) {
         good_ = false;
-        rest_.clear();
+        at_ = text_.size();
         return {};
     }
-    std::string piece = rest_.substr(colon + 1, size);
-    rest_.erase(0, colon + 1 + size);
-    return piece;
+    at_ += colon + 1 + size;
+    return std::string{rest.substr(colon + 1, size)};
 }
 
 std::int64_t PieceReader::number() {
     const std::string piece = text();
     std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(piece.data(), piece.data() + piece.size(), value);
-    if (error != std::errc{} || end != piece.data() + piece.size()) good_ = false;
+    const char* end = piece.data() + piece.size();
+    if (!is_whole(std::from_chars(piece.data(), end, value), end)) good_ = false;
     return good_ ? value : 0;
 }
 
@@ -136,25 +142,14 @@ base::Result<SavedMaster> saved_from_text(const std::string& text) {
 }
 
 std::optional<int> take_handover_fd() {
-    const char* text = std::getenv(kVariable);
-    if (text == nullptr) return std::nullopt;
-    int fd = -1;
-    const std::string_view digits{text};
-    const bool good =
-        std::from_chars(digits.data(), digits.data() + digits.size(), fd).ec == std::errc{};
-    ::unsetenv(kVariable);
-    return good ? std::optional{fd} : std::nullopt;
+    return take_fd(kVariable);
 }
 
 base::Result<SavedMaster> read_handover(int fd) {
     const OwnedFd file{fd};
-    constexpr off_t kMost = 64 << 20;
-    const off_t size = ::lseek(fd, 0, SEEK_END);
-    if (size < 0 || size > kMost) return base::Failure{"there is no handover to read"};
-    std::string text(static_cast<std::size_t>(size), '\0');
-    if (::pread(fd, text.data(), text.size(), 0) != size)
-        return base::Failure{"the handover cannot be read"};
-    return saved_from_text(text);
+    const base::Result<std::string> text = read_whole(fd, kBytesMax, "the handover");
+    if (!text) return text.failure();
+    return saved_from_text(text.value());
 }
 
 std::string handover_variable(int fd) {

@@ -8,9 +8,11 @@
 // more than a lookup: numbers are checked against what the new config allows. Threading: none.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/base/result.h"
@@ -70,15 +72,16 @@ class PieceWriter {
 };
 class PieceReader {
   public:
-    explicit PieceReader(const std::string& text) : rest_(text) {}
+    explicit PieceReader(std::string text) : text_(std::move(text)) {}
     std::string text();
     std::int64_t number();
     /// False once something was asked for that was not there.
     bool good() const { return good_; }
-    bool at_end() const { return rest_.empty(); }
+    bool at_end() const { return at_ == text_.size(); }
 
   private:
-    std::string rest_;
+    std::string text_;
+    std::size_t at_ = 0;  ///< Where the next piece begins.
     bool good_ = true;
 };
 

@@ -7,8 +7,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "core/base/log.h"
 #include "core/supervisor/last_words.h"
@@ -22,12 +20,11 @@ using base::LogLevel;
 base::Result<std::array<OwnedFd, 2>> Master::Impl::connect(Child& fresh) {
     std::array<int, 2> talk{};
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, talk.data()) != 0)
-        return base::Failure{std::string{"cannot make a channel: "} + std::strerror(errno), errno};
+        return base::system_failure("cannot make a channel");
     fresh.channel = Channel{OwnedFd{talk[0]}};
     OwnedFd theirs{talk[1]};
     std::array<int, 2> err{};
-    if (::pipe2(err.data(), O_CLOEXEC) != 0)
-        return base::Failure{std::string{"cannot make a pipe: "} + std::strerror(errno), errno};
+    if (::pipe2(err.data(), O_CLOEXEC) != 0) return base::system_failure("cannot make a pipe");
     ::fcntl(err[0], F_SETFL, O_NONBLOCK);
     fresh.err = StderrTail{OwnedFd{err[0]}, stderr_prefix(fresh)};
     return std::array{std::move(theirs), OwnedFd{err[1]}};

@@ -13,6 +13,7 @@
 #include "core/base/config_reader.h"
 #include "core/base/result.h"
 #include "core/supervisor/daemonize.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/probe.h"
 #include "core/supervisor/worker_rules.h"

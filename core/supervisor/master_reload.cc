@@ -7,10 +7,9 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
-#include <cstring>
 
 #include "core/base/log.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/master_impl.h"
 
 namespace forkmill::supervisor {
@@ -21,20 +20,6 @@ namespace {
 
 constexpr base::Duration kRehearsalLimit = std::chrono::seconds{10};
 constexpr std::size_t kResultMax = 16 << 20;  ///< Bytes of a judged config.
-
-base::Failure system_failure(const char* what) {
-    return {std::string{what} + ": " + std::strerror(errno), errno};
-}
-
-base::Result<std::string> read_whole(int fd) {
-    const off_t size = ::lseek(fd, 0, SEEK_END);
-    if (size < 0 || static_cast<std::size_t>(size) > kResultMax)
-        return base::Failure{"the probe's result has " + std::to_string(size) + " bytes"};
-    std::string text(static_cast<std::size_t>(size), '\0');
-    if (::pread(fd, text.data(), text.size(), 0) != size)
-        return system_failure("cannot read the probe's result");
-    return text;
-}
 
 PoolRules rules_of(const PoolSpec& spec, std::uint64_t seed) {
     PoolRules rules;
@@ -90,9 +75,9 @@ void Master::Impl::reload(base::Time now) {
 /// With a handover it is a rehearsal of the new program's start as well.
 base::Status Master::Impl::start_probe(base::Time now, int handover_fd) {
     OwnedFd result{::memfd_create("forkmill-reload", MFD_CLOEXEC)};
-    if (!result) return system_failure("cannot make room for the new config");
+    if (!result) return base::system_failure("cannot make room for the new config");
     std::array<int, 2> err{};
-    if (::pipe2(err.data(), O_CLOEXEC) != 0) return system_failure("cannot make a pipe");
+    if (::pipe2(err.data(), O_CLOEXEC) != 0) return base::system_failure("cannot make a pipe");
     OwnedFd err_read{err[0]};
     const OwnedFd err_write{err[1]};
     ::fcntl(err_read.get(), F_SETFL, O_NONBLOCK);
@@ -133,7 +118,8 @@ void Master::Impl::on_probe_death(const ChildEvent& death, base::Time now) {
                                    : "the probe ended by signal (") +
                            std::to_string(death.detail) + "): " + std::string{probe.err.tail()});
     }
-    const base::Result<std::string> result = read_whole(probe.result.get());
+    const base::Result<std::string> result =
+        read_whole(probe.result.get(), kResultMax, "the probe's result");
     if (!result) return fail_reload(result.failure().text);
     if (upgrading) return execute_in_place();
     base::Result<MasterSpec> fresh = spec_.reload.respec(result.value());

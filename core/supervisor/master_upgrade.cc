@@ -12,10 +12,11 @@
 #include <cstring>
 
 #include "core/base/log.h"
+#include "core/supervisor/fd_text.h"
 #include "core/supervisor/handover.h"
 #include "core/supervisor/master_impl.h"
-#include "core/supervisor/probe.h"
 #include "core/supervisor/service_manager.h"
+#include "core/supervisor/spawn.h"
 
 namespace forkmill::supervisor {
 
@@ -31,13 +32,6 @@ OwnedFd taken_over(int fd) {
 
 void set_inheritable(const std::vector<int>& fds, bool inheritable) {
     for (const int fd : fds) ::fcntl(fd, F_SETFD, inheritable ? 0 : FD_CLOEXEC);
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-    std::vector<char*> out;
-    for (std::string& text : texts) out.push_back(text.data());
-    out.push_back(nullptr);
-    return out;
 }
 
 }  // namespace

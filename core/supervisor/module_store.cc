@@ -18,6 +18,7 @@
 #include <iterator>
 
 #include "core/supervisor/fd.h"
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
@@ -52,14 +53,7 @@ base::Status write_file(const std::string& path, std::string_view bytes) {
     const std::string fresh = path + ".new";
     ::unlink(fresh.c_str());  // Of a run that was ended in the middle; it cannot be opened again.
     const OwnedFd file{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0500)};
-    std::size_t done = 0;
-    while (file && done < bytes.size()) {
-        const ssize_t size = ::write(file.get(), bytes.data() + done, bytes.size() - done);
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) break;
-        done += static_cast<std::size_t>(size);
-    }
-    if (!file || done != bytes.size() || ::rename(fresh.c_str(), path.c_str()) != 0)
+    if (!file || !write_all(file.get(), bytes) || ::rename(fresh.c_str(), path.c_str()) != 0)
         return refuse(path, std::strerror(errno));
     return base::Done{};
 }

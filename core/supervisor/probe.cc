@@ -1,15 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/supervisor/probe.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <charconv>
-#include <cstdlib>
-#include <cstring>
 #include <string_view>
+
+#include "core/supervisor/child_env.h"
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
@@ -17,16 +12,6 @@ namespace {
 
 constexpr const char* kVariable = "FORKMILL_PROBE_FD";
 constexpr std::string_view kEnd = "---\n";
-
-bool write_all(int fd, std::string_view text) {
-    while (!text.empty()) {
-        const ssize_t size = ::write(fd, text.data(), text.size());
-        if (size < 0 && errno == EINTR) continue;
-        if (size <= 0) return false;
-        text.remove_prefix(static_cast<std::size_t>(size));
-    }
-    return true;
-}
 
 }  // namespace
 
@@ -39,14 +24,7 @@ Command probe_command(std::vector<std::string> argv, int result_fd) {
 }
 
 std::optional<int> take_probe_fd() {
-    const char* text = std::getenv(kVariable);
-    if (text == nullptr) return std::nullopt;
-    int fd = -1;
-    const std::string_view digits{text};
-    const bool good =
-        std::from_chars(digits.data(), digits.data() + digits.size(), fd).ec == std::errc{};
-    ::unsetenv(kVariable);
-    return good ? std::optional{fd} : std::nullopt;
+    return take_fd(kVariable);
 }
 
 int answer_probe(int fd, const Judged& judged) {
@@ -76,14 +54,6 @@ base::Result<Judged> read_judged(const std::string& result) {
     }
     judged.dump = rest.substr(kEnd.size());
     return judged;
-}
-
-base::Result<OwnedFd> text_as_file(const std::string& text) {
-    OwnedFd fd{::memfd_create("forkmill-config", MFD_CLOEXEC)};
-    if (!fd || !write_all(fd.get(), text))
-        return base::Failure{
-            std::string{"cannot keep a copy of the config: "} + std::strerror(errno), errno};
-    return fd;
 }
 
 }  // namespace forkmill::supervisor

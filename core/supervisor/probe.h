@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "core/base/result.h"
-#include "core/supervisor/fd.h"
 #include "core/supervisor/master.h"
 
 namespace forkmill::supervisor {
@@ -30,8 +29,5 @@ std::optional<int> take_probe_fd();
 /// Returns the probe's exit code.
 int answer_probe(int fd, const Judged& judged);
 base::Result<Judged> read_judged(const std::string& result);
-
-/// A descriptor with these bytes, to be read as a file by whoever inherits it.
-base::Result<OwnedFd> text_as_file(const std::string& text);
 
 }  // namespace forkmill::supervisor

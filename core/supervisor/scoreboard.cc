@@ -5,8 +5,6 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include <cerrno>
-#include <cstring>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -19,14 +17,6 @@ namespace forkmill::supervisor {
 // works between processes.
 static_assert(std::is_standard_layout_v<SlotCells>);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free);
-
-namespace {
-
-base::Failure system_failure(const char* what) {
-    return {std::string{what} + ": " + std::strerror(errno), errno};
-}
-
-}  // namespace
 
 Scoreboard::Scoreboard(Scoreboard&& other) noexcept
     : fd_(std::move(other.fd_)),
@@ -49,18 +39,19 @@ Scoreboard::~Scoreboard() {
 base::Result<Scoreboard> Scoreboard::create(std::uint32_t slots) {
     FORKMILL_CHECK(slots > 0);
     OwnedFd fd{::memfd_create("forkmill-scoreboard", MFD_CLOEXEC | MFD_ALLOW_SEALING)};
-    if (!fd) return system_failure("cannot make a scoreboard");
+    if (!fd) return base::system_failure("cannot make a scoreboard");
     if (::ftruncate(fd.get(), static_cast<off_t>(sizeof(SlotCells) * slots)) != 0)
-        return system_failure("cannot size a scoreboard");
+        return base::system_failure("cannot size a scoreboard");
     // A worker that could shrink it would end its master by SIGBUS.
     if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0)
-        return system_failure("cannot seal a scoreboard");
+        return base::system_failure("cannot seal a scoreboard");
     return attach(std::move(fd));
 }
 
 base::Result<Scoreboard> Scoreboard::attach(OwnedFd fd) {
     struct stat status {};
-    if (::fstat(fd.get(), &status) != 0) return system_failure("cannot read a scoreboard's size");
+    if (::fstat(fd.get(), &status) != 0)
+        return base::system_failure("cannot read a scoreboard's size");
     const auto size = static_cast<std::size_t>(status.st_size);
     if (size == 0 || size % sizeof(SlotCells) != 0)
         return base::Failure{"not a scoreboard: " + std::to_string(size) + " bytes"};
@@ -68,7 +59,7 @@ base::Result<Scoreboard> Scoreboard::attach(OwnedFd fd) {
     if (seals < 0 || (seals & F_SEAL_SHRINK) == 0)
         return base::Failure{"not a scoreboard: it could shrink"};
     void* memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-    if (memory == MAP_FAILED) return system_failure("cannot map a scoreboard");
+    if (memory == MAP_FAILED) return base::system_failure("cannot map a scoreboard");
     Scoreboard board;
     board.fd_ = std::move(fd);
     board.cells_ = static_cast<SlotCells*>(memory);

@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <string>
 
 namespace forkmill::supervisor {
@@ -60,10 +59,9 @@ base::Result<SignalFd> SignalFd::open() {
     action.sa_handler = SIG_IGN;
     ::sigaction(SIGPIPE, &action, nullptr);
     if (::sigprocmask(SIG_SETMASK, &set, nullptr) != 0)
-        return base::Failure{std::string{"cannot block signals: "} + std::strerror(errno), errno};
+        return base::system_failure("cannot block signals");
     OwnedFd fd{::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK)};
-    if (!fd)
-        return base::Failure{std::string{"cannot open a signalfd: "} + std::strerror(errno), errno};
+    if (!fd) return base::system_failure("cannot open a signalfd");
     return SignalFd{std::move(fd)};
 }
 

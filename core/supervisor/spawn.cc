@@ -21,10 +21,6 @@ namespace forkmill::supervisor {
 
 namespace {
 
-base::Failure system_failure(const char* what) {
-    return {std::string{what} + ": " + std::strerror(errno), errno};
-}
-
 /// Async-signal-safe: a text without an allocation.
 void say(std::string_view text) {
     [[maybe_unused]] const ssize_t written = ::write(STDERR_FILENO, text.data(), text.size());
@@ -85,26 +81,18 @@ base::Result<Spawned> fork_with(const Child& run_child) {
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
     if (pid < 0) {
         errno = fork_error;
-        return system_failure("cannot fork");
+        return base::system_failure("cannot fork");
     }
     ::setpgid(pid, pid);  // The child does it too; whoever comes first, the group is there.
     OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))};
     if (!pidfd) {
-        const base::Failure failure = system_failure("cannot watch a child");
+        const base::Failure failure = base::system_failure("cannot watch a child");
         ::kill(pid, SIGKILL);
         while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
         }
         return failure;
     }
     return Spawned{pid, std::move(pidfd)};
-}
-
-std::vector<char*> pointers(std::vector<std::string>& texts) {
-    std::vector<char*> out;
-    out.reserve(texts.size() + 1);
-    for (std::string& text : texts) out.push_back(text.data());
-    out.push_back(nullptr);
-    return out;
 }
 
 [[noreturn]] void give_up(const char* what, const char* name, int number) {
@@ -160,8 +148,16 @@ base::Result<Spawned> adopt(pid_t child) {
     if (child <= 0 || ::waitid(P_PID, static_cast<id_t>(child), &info, kAny) != 0)
         return base::Failure{"no child of this process has the number " + std::to_string(child)};
     OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, child, 0U))};
-    if (!pidfd) return system_failure("cannot watch a child");
+    if (!pidfd) return base::system_failure("cannot watch a child");
     return Spawned{child, std::move(pidfd)};
+}
+
+std::vector<char*> pointers(std::vector<std::string>& texts) {
+    std::vector<char*> out;
+    out.reserve(texts.size() + 1);
+    for (std::string& text : texts) out.push_back(text.data());
+    out.push_back(nullptr);
+    return out;
 }
 
 std::vector<std::string> environment_with(const std::vector<std::string>& additions) {
@@ -183,7 +179,7 @@ std::vector<std::string> environment_with(const std::vector<std::string>& additi
 base::Status fill_standard_fds() {
     for (;;) {
         const int fd = ::open("/dev/null", O_RDWR);
-        if (fd < 0) return system_failure("cannot open /dev/null");
+        if (fd < 0) return base::system_failure("cannot open /dev/null");
         if (fd <= STDERR_FILENO) continue;
         ::close(fd);
         return base::Done{};

@@ -48,6 +48,9 @@ base::Result<Spawned> adopt(pid_t child);
 /// This process's environment with `additions`; a later NAME=value wins.
 std::vector<std::string> environment_with(const std::vector<std::string>& additions);
 
+/// The texts as execve(2) takes them, valid as long as they stay as they are.
+std::vector<char*> pointers(std::vector<std::string>& texts);
+
 /// Opens /dev/null on those of 0–2 that are closed, so that nothing of ours lands there.
 base::Status fill_standard_fds();
 

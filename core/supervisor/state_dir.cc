@@ -10,18 +10,13 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdio>
-#include <cstring>
-#include <string_view>
 #include <utility>
+
+#include "core/supervisor/fd_text.h"
 
 namespace forkmill::supervisor {
 
 namespace {
-
-base::Failure refused(const std::string& what) {
-    const int number = errno;
-    return {what + ": " + std::strerror(number), number};
-}
 
 /// At most 64 bytes: all that a number needs.
 std::string read_short(int fd) {
@@ -30,20 +25,16 @@ std::string read_short(int fd) {
     return size > 0 ? std::string{bytes.data(), static_cast<std::size_t>(size)} : std::string{};
 }
 
-bool write_whole(int fd, std::string_view text) {
-    return ::pwrite(fd, text.data(), text.size(), 0) == static_cast<ssize_t>(text.size());
-}
-
 base::Status check_directory(const std::string& path) {
     struct stat status {};
-    if (::stat(path.c_str(), &status) != 0) return refused("state_dir " + path);
+    if (::stat(path.c_str(), &status) != 0) return base::system_failure("state_dir " + path);
     if (!S_ISDIR(status.st_mode))
         return base::Failure{"state_dir " + path + ": not a directory", ENOTDIR};
     if ((status.st_mode & (S_IWGRP | S_IWOTH)) != 0)
         return base::Failure{"state_dir " + path +
                              ": other users may write to it; cure: chmod 700 " + path};
     if (::access(path.c_str(), W_OK | X_OK) != 0)
-        return refused("state_dir " + path + " is not writable");
+        return base::system_failure("state_dir " + path + " is not writable");
     return base::Done{};
 }
 
@@ -52,9 +43,9 @@ base::Status check_directory(const std::string& path) {
 base::Result<OwnedFd> lock_file(const std::string& path) {
     for (;;) {
         OwnedFd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
-        if (!fd) return refused("cannot open " + path);
+        if (!fd) return base::system_failure("cannot open " + path);
         if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-            if (errno != EWOULDBLOCK) return refused("cannot lock " + path);
+            if (errno != EWOULDBLOCK) return base::system_failure("cannot lock " + path);
             std::string pid = read_short(fd.get());
             while (!pid.empty() && pid.back() == '\n') pid.pop_back();
             return base::Failure{"another instance holds " + path + " (pid " + pid +
@@ -77,15 +68,15 @@ int exit_code_for(const base::Failure& failure) {
 
 base::Result<StateDir> StateDir::open(const std::string& path) {
     if (::mkdir(path.c_str(), 0700) != 0 && errno != EEXIST)
-        return refused("cannot make state_dir " + path);
+        return base::system_failure("cannot make state_dir " + path);
     if (const base::Status checked = check_directory(path); !checked) return checked.failure();
     const std::string pid_file = path + "/master.pid";
     base::Result<OwnedFd> lock = lock_file(pid_file);
     if (!lock) return lock.failure();
     // In place: a rename would put the name on a file that is not the locked one.
     if (::ftruncate(lock.value().get(), 0) != 0 ||
-        !write_whole(lock.value().get(), std::to_string(::getpid()) + "\n"))
-        return refused("cannot write " + pid_file);
+        !write_all(lock.value().get(), std::to_string(::getpid()) + "\n"))
+        return base::system_failure("cannot write " + pid_file);
     return StateDir{path, std::move(lock).value()};
 }
 
@@ -114,15 +105,16 @@ base::Result<std::uint64_t> StateDir::raise_incarnation() const {
             return base::Failure{name +
                                  " holds no number; cure: write one above any that was used"};
     } else if (errno != ENOENT) {
-        return refused("cannot read " + name);
+        return base::system_failure("cannot read " + name);
     }
     ++incarnation;
     const OwnedFd file{::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600)};
-    if (!file || !write_whole(file.get(), std::to_string(incarnation) + "\n") ||
+    if (!file || !write_all(file.get(), std::to_string(incarnation) + "\n") ||
         ::fsync(file.get()) != 0 || ::rename(fresh.c_str(), name.c_str()) != 0)
-        return refused("cannot write " + name);
+        return base::system_failure("cannot write " + name);
     const OwnedFd directory{::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)};
-    if (!directory || ::fsync(directory.get()) != 0) return refused("cannot sync " + path_);
+    if (!directory || ::fsync(directory.get()) != 0)
+        return base::system_failure("cannot sync " + path_);
     return incarnation;
 }
 

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <string>
 
 namespace forkmill::supervisor {
@@ -45,15 +44,14 @@ int milliseconds_until(base::Time until, base::Time now) {
 
 base::Result<Watcher> Watcher::open() {
     OwnedFd fd{::epoll_create1(EPOLL_CLOEXEC)};
-    if (!fd) return base::Failure{std::string{"cannot open epoll: "} + std::strerror(errno), errno};
+    if (!fd) return base::system_failure("cannot open epoll");
     return Watcher{std::move(fd)};
 }
 
 base::Status Watcher::watch(int fd, const Watched& name) const {
     epoll_event event = event_of(name, EPOLLIN);
     if (::epoll_ctl(fd_.get(), EPOLL_CTL_ADD, fd, &event) != 0)
-        return base::Failure{std::string{"cannot watch a descriptor: "} + std::strerror(errno),
-                             errno};
+        return base::system_failure("cannot watch a descriptor");
     return base::Done{};
 }
 

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <string_view>
 
+#include "core/supervisor/child_env.h"
 #include "core/supervisor/last_will.h"
 #include "core/supervisor/worker_rules.h"
 
@@ -122,10 +123,7 @@ std::optional<WorkerBirth> take_birth_from_environment() {
     if (std::getenv(kRoleVariable) == nullptr) return std::nullopt;
     WorkerBirth birth;
     birth.role = take(kRoleVariable);
-    const auto fd_of = [](std::string_view text) {
-        return text.empty() ? -1 : next_number<int>(text);
-    };
-    birth.channel_fd = fd_of(take(kChannelVariable));
+    birth.channel_fd = take_fd(kChannelVariable).value_or(-1);
     const std::string scoreboard = take(kScoreboardVariable);
     std::string_view rest = scoreboard;
     if (!rest.empty()) {

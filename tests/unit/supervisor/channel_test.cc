@@ -174,6 +174,15 @@ TEST(ChildEnv, SurvivesTheEnvironmentAndLeavesNoTraceInIt) {
     EXPECT_FALSE(take_child_env());
 }
 
+TEST(ChildEnv, ADescriptorThatAVariableNamesIsTakenOnce) {
+    for (const char* text : {"7", "-1", "7x", ""}) {
+        ::setenv("A_TEST_FD", text, 1);
+        EXPECT_EQ(take_fd("A_TEST_FD"), text == std::string{"7"} ? std::optional{7} : std::nullopt);
+        EXPECT_EQ(::getenv("A_TEST_FD"), nullptr) << text;
+    }
+    EXPECT_FALSE(take_fd("A_TEST_FD"));
+}
+
 TEST(ChildEnv, NonsenseInTheEnvironmentIsNoChannel) {
     ::setenv("FORKMILL_CHANNEL_FD", "7x", 1);
     EXPECT_FALSE(take_child_env());
