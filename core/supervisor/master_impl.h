@@ -81,6 +81,15 @@ class Master::Impl {
         base::Time deadline{};
     };
 
+    /// What the service manager is shown of it, as a text.
+    struct Shown {
+        std::uint32_t ready = 0;
+        std::uint32_t wanted = 0;
+        bool stopping = false;
+        bool reloading = false;
+        bool operator==(const Shown&) const = default;
+    };
+    static std::string text_of(const Shown& shown);
     /// A death that nobody wanted.
     struct Crash {
         Notice notice;
@@ -216,8 +225,8 @@ class Master::Impl {
     bool ready_told_ = false;
     bool stopping_told_ = false;
     bool reloading_told_ = false;
-    base::Time fed_at_{};  ///< Of the service manager's watchdog.
-    std::string status_told_;
+    base::Time fed_at_{};         ///< Of the service manager's watchdog.
+    std::optional<Shown> shown_;  ///< As the service manager was told.
     std::optional<Child> relay_;
     PoolSlots::Actions actions_;
 };
