@@ -4,10 +4,13 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <sstream>
 
@@ -21,6 +24,18 @@ bool address_of(const std::string& path, sockaddr_un& address) {
     if (path.size() >= sizeof address.sun_path) return false;
     std::memcpy(address.sun_path, path.c_str(), path.size());
     return true;
+}
+
+base::Failure no_answer() {
+    return {"the master does not answer", ETIMEDOUT};
+}
+
+bool limit_sends(int fd, base::Duration limit) {
+    // 0 would be no limit at all.
+    const auto microseconds =
+        std::max<std::int64_t>(1, std::chrono::ceil<std::chrono::microseconds>(limit).count());
+    const timeval time{microseconds / 1'000'000, microseconds % 1'000'000};
+    return ::setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time) == 0;
 }
 
 bool may_ask(int fd) {
@@ -105,19 +120,23 @@ base::Result<MasterAnswer> ask_master(const std::string& state_dir,
         return base::Failure{control_path(state_dir) + " is too long for a socket"};
     const OwnedFd fd{::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
     if (!fd) return base::system_failure("cannot make a socket");
-    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0)
+    const base::Time until = base::monotonic_now() + limit;
+    // A master that accepts nobody has a full backlog, in which connect() waits.
+    if (!limit_sends(fd.get(), limit)) return base::system_failure("cannot limit a socket");
+    if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        if (errno == EAGAIN) return no_answer();
         return base::system_failure("nothing runs in " + state_dir);
+    }
     if (::send(fd.get(), request.data(), request.size(), MSG_NOSIGNAL) !=
         static_cast<ssize_t>(request.size()))
         return base::system_failure("cannot ask the master");
-    const base::Time until = base::monotonic_now() + limit;
     for (;;) {
         const auto left =
             std::chrono::ceil<std::chrono::milliseconds>(until - base::monotonic_now()).count();
         pollfd readable{fd.get(), POLLIN, 0};
         const int ready = left <= 0 ? 0 : ::poll(&readable, 1, static_cast<int>(left));
         if (ready < 0 && errno == EINTR) continue;
-        if (ready <= 0) return base::Failure{"the master does not answer", ETIMEDOUT};
+        if (ready <= 0) return no_answer();
         std::string text(Control::kAnswerMax, '\0');
         const ssize_t size = ::recv(fd.get(), text.data(), text.size(), 0);
         if (size < 0 && errno == EINTR) continue;

@@ -50,6 +50,8 @@ class Master::Impl {
     using Pool = parts::Pool;
     using Probe = parts::Probe;
     using Crash = parts::Crash;
+    using Shown = parts::Shown;
+    static std::string text_of(const Shown& shown);
     static constexpr std::size_t kCrashesMax = 100;
 
     // master.cc: the life.
@@ -196,8 +198,8 @@ class Master::Impl {
     bool ready_told_ = false;
     bool stopping_told_ = false;
     bool reloading_told_ = false;
-    base::Time fed_at_{};  ///< Of the service manager's watchdog.
-    std::string status_told_;
+    base::Time fed_at_{};         ///< Of the service manager's watchdog.
+    std::optional<Shown> shown_;  ///< As the service manager was told.
     std::optional<Child> relay_;
     PoolSlots::Actions actions_;
 };

@@ -72,6 +72,15 @@ struct Probe {
     base::Time deadline{};
 };
 
+/// What the service manager is shown of it, as a text.
+struct Shown {
+    std::uint32_t ready = 0;
+    std::uint32_t wanted = 0;
+    bool stopping = false;
+    bool reloading = false;
+    bool operator==(const Shown&) const = default;
+};
+
 /// A death that nobody wanted.
 struct Crash {
     Notice notice;

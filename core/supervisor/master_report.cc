@@ -11,6 +11,13 @@ namespace forkmill::supervisor {
 /// A relay says Tick every 2 s, however short the interval is that the manager asks for.
 constexpr base::Duration kRelaySilence = std::chrono::seconds{5};
 
+std::string Master::Impl::text_of(const Shown& shown) {
+    return std::to_string(shown.ready) + "/" + std::to_string(shown.wanted) + " ready" +
+           (shown.stopping    ? ", stopping"
+            : shown.reloading ? ", reloading"
+                              : "");
+}
+
 /// Ready is: the relay serves and every pool has all its workers. Told once, and after each reload.
 void Master::Impl::report(base::Time now) {
     std::uint32_t wanted = 0;
@@ -24,10 +31,7 @@ void Master::Impl::report(base::Time now) {
         whole = whole && here >= pool.slots.workers();
     }
     const bool stopping = phase_ == Phase::Stopping || phase_ == Phase::StoppingRelay;
-    const std::string status = std::to_string(ready) + "/" + std::to_string(wanted) + " ready" +
-                               (stopping     ? ", stopping"
-                                : reloading_ ? ", reloading"
-                                             : "");
+    const Shown shown{ready, wanted, stopping, reloading_ && !stopping};
     if (whole && !ready_told_ && !stopping && reports_.caller != nullptr) reports_.caller->ready();
     ServiceManager* manager = reports_.manager;
     if (manager == nullptr) {
@@ -38,11 +42,14 @@ void Master::Impl::report(base::Time now) {
     if (!stopping && reloading_ && !std::exchange(reloading_told_, true)) manager->reloading();
     const bool reloaded = !reloading_ && reloading_told_;
     if (!stopping && (reloaded || (whole && !ready_told_))) {
-        manager->ready(status);
+        manager->ready(text_of(shown));
         reloading_told_ = false;
         ready_told_ = true;
     }
-    if (status != status_told_) manager->status(status_told_ = status);
+    if (shown != shown_) {
+        manager->status(text_of(shown));
+        shown_ = shown;
+    }
     // The manager's watchdog watches the relay through us: a master that lives is not enough.
     const base::Duration interval = manager->watchdog_interval();
     if (interval == base::Duration::max() || now < fed_at_ + interval) return;
