@@ -115,6 +115,7 @@ int run_worker(ProcessSetup setup) {
     loop.finish_orphaned = birth.finish_orphaned;
     loop.cells = setup.cells;
     loop.pool_index = birth.pool_index;
+    loop.title = setup.title;
     loop.max_tasks_per_child = task_budget(birth);
     loop.turn_at_least = std::min<base::Duration>(
         loop.turn_at_least, std::chrono::milliseconds{birth.hung_timeout_ms} / 4);
@@ -128,14 +129,14 @@ int run_worker(ProcessSetup setup) {
 }
 
 int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
-    supervisor::set_process_title("forkmill-worker: " + birth.pool + "/" +
-                                  std::to_string(birth.slot));
+    ProcessSetup setup;
+    setup.title = "forkmill-worker: " + birth.pool + "/" + std::to_string(birth.slot);
+    supervisor::set_process_title(setup.title);
     base::LogLevel level = base::LogLevel::Info;
     if (birth.log_level == "debug") level = base::LogLevel::Debug;
     if (birth.log_level == "warning") level = base::LogLevel::Warning;
     if (birth.log_level == "error") level = base::LogLevel::Error;
     static_cast<void>(base::log_start({.name = "worker", .level = level, .file = {}}));
-    ProcessSetup setup;
     setup.channel = supervisor::Channel{supervisor::OwnedFd{birth.channel_fd}};
     supervisor::Scoreboard scoreboard;
     if (birth.scoreboard_fd >= 0) {
