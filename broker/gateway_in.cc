@@ -403,6 +403,8 @@ wire::Code GatewayOps::on_host(Peer& peer, wire::Cursor& cursor, base::Time now)
     notice.lease_count = static_cast<std::uint32_t>(record.leases.size());
     std::copy(record.leases.begin(), record.leases.end(), notice.leases.begin());
     notice.set_text(record.text);
+    notice.rss_peak = record.rss_peak;
+    notice.core_dumped = record.core_dumped ? 1 : 0;
     gateway.on_notice(record.host_key, record.pool, notice, now);
     return wire::Code::None;
 }
@@ -462,6 +464,8 @@ void Gateway::on_notice(std::string_view host_key,
             who.running.assign(notice.leases.begin(),
                                notice.leases.begin() + static_cast<std::ptrdiff_t>(leases));
             who.stderr_tail = notice.text_view();
+            who.core_dumped = notice.core_dumped != 0;
+            who.rss_peak = notice.rss_peak;
             Peer* peer = ops.worker_of(who);
             const bool drained = peer == nullptr || !peer->connected;
             deaths_.push_back({std::move(who), drained ? now : now + config_.death_grace});

@@ -26,8 +26,17 @@ const std::vector<std::string> kPoolColumns{"name",
                                             "backoff",
                                             "failed",
                                             "version"};
-const std::vector<std::string>
-    kCrashColumns{"pool", "slot", "pid", "cause", "detail", "running", "uptime_ms", "report"};
+const std::vector<std::string> kCrashColumns{"pool",
+                                             "slot",
+                                             "pid",
+                                             "birth",
+                                             "cause",
+                                             "detail",
+                                             "core",
+                                             "running",
+                                             "uptime_ms",
+                                             "rss_peak",
+                                             "report"};
 
 std::string ask(const Command& command, const std::string& request, base::Duration limit) {
     auto answer = supervisor::ask_master(command.state_dir, request, limit);

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # What `cmake --install` puts where: the public headers, libforkmill.so, the programs, the package
-# files, the sample configs and the module they load; nothing of the inside.
+# files, the sample configs, the module they load and the systemd units; nothing of the inside.
 include(CMakePackageConfigHelpers)
+include(ForkmillUnits)
 
 set(FORKMILL_CMAKE_DIR "${CMAKE_INSTALL_LIBDIR}/cmake/Forkmill")
 

@@ -211,11 +211,27 @@ void WorkerCore::check_running(base::Time now) {
         job.started_told = true;
         started_.push_back(job.lease);
     }
+    name_long_tasks(now);
     if (busy >= hello_.threads || !held_.empty()) return_waiting();
     if (jobs_.live() == 0) {
         check_at_ = base::kNever;
         retired_.clear();
     }
+}
+
+/// The oldest by its name, the others by their number.
+void WorkerCore::name_long_tasks(base::Time now) {
+    const Running* oldest = nullptr;
+    std::size_t others = 0;
+    for (const Running& running : running_) {
+        if (now - running.since < kNamedAfter) continue;
+        if (oldest != nullptr) ++others;
+        if (oldest == nullptr || running.since < oldest->since) oldest = &running;
+    }
+    long_tasks_.clear();
+    if (oldest == nullptr) return;
+    long_tasks_ = oldest->job->tmpl->def.name;
+    if (others != 0) long_tasks_ += " and " + std::to_string(others) + " more";
 }
 
 /// In the words of a log line.

@@ -17,6 +17,8 @@ inline constexpr std::size_t kTemplatesMax = 65'536;     ///< One more is a prot
 inline constexpr std::size_t kKeptResultsMax = 131'072;  ///< In custody; beyond it nothing begins …
 inline constexpr std::size_t kKeptBytesMax = 256UL << 20;  ///< … nor beyond these bytes.
 inline constexpr base::Duration kCheckEvery = std::chrono::milliseconds{50};
+/// A task that has run so long is named where people look; one of the short would be over first.
+inline constexpr base::Duration kNamedAfter = std::chrono::milliseconds{100};
 /// For running siblings when something must be killed; the broker's patience is 1 s.
 inline constexpr base::Duration kKillGrace = std::chrono::milliseconds{700};
 /// For clients to ack the last results of a worker that leaves.

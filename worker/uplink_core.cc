@@ -219,6 +219,8 @@ wire::HostRecord UplinkCore::describe(const supervisor::Notice& notice) const {
         notice.leases.begin() +
             std::min<std::ptrdiff_t>(notice.lease_count, supervisor::kLeasesInNotice));
     record.text = notice.text_view();
+    record.rss_peak = notice.rss_peak;
+    record.core_dumped = notice.core_dumped != 0;
     return record;
 }
 

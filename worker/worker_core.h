@@ -69,6 +69,8 @@ class WorkerCore {
     /// Why the broker will not have this worker; empty: it has not said so.
     const std::string& rejected() const { return rejected_; }
     bool welcomed() const { return welcomed_; }
+    /// The tasks that have run for kNamedAfter, in words; empty: none. Up to date within a check.
+    const std::string& long_tasks() const { return long_tasks_; }
     std::size_t live_jobs() const { return jobs_.live(); }
     /// It runs nothing, and owes nobody a result.
     bool empty_handed() const {
@@ -125,6 +127,7 @@ class WorkerCore {
     void adopt(const wire::Adopt::Mapping& mapping);
     void return_waiting();
     void check_running(base::Time now);
+    void name_long_tasks(base::Time now);
     void check_limits(const Running& running, base::Time now);
     void check_slow(const Running& running, base::Time now);
     std::string about(const Running& running, base::Time now) const;
@@ -171,6 +174,7 @@ class WorkerCore {
     std::vector<Job*> given_;  ///< For the hands, at the end of the frame.
     std::deque<Job*> held_;    ///< Not begun because too much is kept.
     std::vector<Running> running_;
+    std::string long_tasks_;
     base::Time check_at_ = base::kNever;
 
     ResultBox results_;

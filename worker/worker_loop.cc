@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/base/log.h"
+#include "core/supervisor/process_title.h"
 
 namespace forkmill::worker {
 
@@ -154,6 +155,7 @@ void WorkerLoop::turn() {
     core_->pump(now, out_);
     send_out();
     note_leaving();
+    show_tasks();
     // Results wait for whoever serves the endpoint next; one that has none waits for nobody.
     orphaned_ = orphaned_ || (finishing_ && core_->empty_handed());
 }
@@ -186,6 +188,14 @@ void WorkerLoop::note_leaving() {
     }
     if (told_ != Leaving::No && core_->live_jobs() == 0 && !std::exchange(emptied_told_, true))
         tell_parent(supervisor::Verb::Emptied);
+}
+
+/// Costs a comparison of two texts, both empty as long as tasks are short.
+void WorkerLoop::show_tasks() {
+    if (setup_.title.empty() || core_->long_tasks() == shown_tasks_) return;
+    shown_tasks_ = core_->long_tasks();
+    supervisor::set_process_title(shown_tasks_.empty() ? setup_.title
+                                                       : setup_.title + " running " + shown_tasks_);
 }
 
 void WorkerLoop::tell_parent(supervisor::Verb verb, std::string_view text) {

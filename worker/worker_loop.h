@@ -33,6 +33,7 @@ struct LoopSetup {
     bool finish_orphaned = false;
     supervisor::SlotCells* cells = nullptr;
     std::uint16_t pool_index = 0;  ///< For Notices.
+    std::string title;             ///< Of the process, without what it runs; empty: not to be set.
     std::uint32_t max_tasks_per_child = 0;
     base::Duration turn_at_least = std::chrono::seconds{2};  ///< So the scoreboard's io tick lives.
     CoreConfig core;
@@ -59,6 +60,7 @@ class WorkerLoop {
     void turn();
     void send_out();
     void note_leaving();
+    void show_tasks();
     void tell_parent(supervisor::Verb verb, std::string_view text = {});
     base::Time wake_at(base::Time now);
     int finish();
@@ -73,6 +75,7 @@ class WorkerLoop {
     WorkerOut out_;
     FinishedBatch finished_;
     std::vector<TaskEvent> events_;
+    std::string shown_tasks_;  ///< In the process's title.
     Leaving told_ = Leaving::No;
     bool ageing_told_ = false;
     bool emptied_told_ = false;

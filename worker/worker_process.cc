@@ -120,6 +120,7 @@ int work(ProcessSetup setup, Registry* registry) {
     loop.finish_orphaned = birth.finish_orphaned;
     loop.cells = setup.cells;
     loop.pool_index = birth.pool_index;
+    loop.title = setup.title;
     loop.max_tasks_per_child = task_budget(birth);
     loop.turn_at_least = std::min<base::Duration>(
         loop.turn_at_least, std::chrono::milliseconds{birth.hung_timeout_ms} / 4);
@@ -136,14 +137,14 @@ int work(ProcessSetup setup, Registry* registry) {
 ProcessSetup setup_of(supervisor::WorkerBirth birth,
                       supervisor::Channel channel,
                       supervisor::Scoreboard& scoreboard) {
-    supervisor::set_process_title("forkmill-worker: " + birth.pool + "/" +
-                                  std::to_string(birth.slot));
+    ProcessSetup setup;
+    setup.title = "forkmill-worker: " + birth.pool + "/" + std::to_string(birth.slot);
+    supervisor::set_process_title(setup.title);
     base::LogLevel level = base::LogLevel::Info;
     if (birth.log_level == "debug") level = base::LogLevel::Debug;
     if (birth.log_level == "warning") level = base::LogLevel::Warning;
     if (birth.log_level == "error") level = base::LogLevel::Error;
     static_cast<void>(base::log_start({.name = "worker", .level = level, .file = {}}));
-    ProcessSetup setup;
     setup.channel = std::move(channel);
     if (birth.scoreboard_slot < scoreboard.slots())
         setup.cells = &scoreboard.cells(birth.scoreboard_slot);

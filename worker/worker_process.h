@@ -35,6 +35,7 @@ struct ProcessSetup {
     supervisor::SlotCells* cells = nullptr;
     supervisor::WorkerBirth birth;  ///< Its descriptors are not looked at.
     UserCode code;
+    std::string title;  ///< Of the process; what runs long is added to it. Empty: not to be set.
 };
 
 /// Returns the exit code.

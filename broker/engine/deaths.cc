@@ -19,6 +19,24 @@ std::string describe(const DeathInfo& death) {
     return text;
 }
 
+/// What its supervisor knows of its end beside the cause; empty where nothing is known.
+std::string figures(const DeathInfo& death) {
+    constexpr std::uint64_t kMebibyte = 1024 * 1024;
+    std::string text;
+    if (death.core_dumped) text += ", core dumped";
+    if (death.rss_peak != 0)
+        text += ", peak resident memory " +
+                std::to_string((death.rss_peak + kMebibyte - 1) / kMebibyte) + " MiB";
+    return text;
+}
+
+/// What is reported of a death that has no place in the log of the task's crashes.
+std::string last_report(const DeathInfo& death) {
+    const std::string known = figures(death);
+    if (known.empty()) return death.stderr_tail;
+    return describe(death) + known + "\n" + death.stderr_tail;
+}
+
 }  // namespace
 
 std::string place_name(std::string_view host_key, std::string_view pool, std::uint32_t slot) {
@@ -137,7 +155,8 @@ void Core::blame(Slot slot,
     const Template* t = template_of(node);
     const std::uint32_t limit = t == nullptr ? 3 : std::min(t->def.crash_limit, 255U);
     Side& side = tasks.side_of(node);
-    std::string line = "attempt " + std::to_string(node.attempt) + ": " + describe(death);
+    std::string line =
+        "attempt " + std::to_string(node.attempt) + ": " + describe(death) + figures(death);
     if (!death.stderr_tail.empty()) {
         // A crash report says most at its head, anything else at its end.
         const std::size_t room = kCrashLogLine - std::min(kCrashLogLine, line.size() + 1);
@@ -177,7 +196,8 @@ void Core::end_lost(Slot slot,
     if (const Session* session = session_at(worker); session != nullptr)
         info.host = session->info.host;
     const Side* side = tasks.find_side(node);
-    info.detail = side != nullptr && !side->crash_log.empty() ? side->crash_log : death.stderr_tail;
+    info.detail =
+        side != nullptr && !side->crash_log.empty() ? side->crash_log : last_report(death);
     if (info.detail.size() > wire::kTextMax) info.detail.resize(wire::kTextMax);
     finish(slot, outcome, error_for(node, std::move(info)), now, out);
 }

@@ -78,6 +78,8 @@ struct DeathInfo {
     std::vector<Lease>
         running;  ///< What its scoreboard cells held; empty and !expected: nothing ran.
     std::string stderr_tail;
+    bool core_dumped = false;
+    std::uint64_t rss_peak = 0;  ///< Bytes; 0: not known.
 };
 
 struct Core;

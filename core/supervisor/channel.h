@@ -86,6 +86,8 @@ struct Notice {
     std::int32_t pid = 0;
     std::uint32_t generation = 0;  ///< Of this slot's process, raised at each birth.
     std::int32_t detail = 0;       ///< Exit code, signal number, milliseconds: see the verb.
+    std::uint64_t rss_peak = 0;    ///< Died: bytes, as ChildEvent has them; 0: not known.
+    std::uint8_t core_dumped = 0;  ///< Died: 1 if the kernel wrote a core.
     std::uint32_t lease_count = 0;
     std::array<std::uint64_t, kLeasesInNotice>
         leases{};  ///< Running at death; several only with threads > 1.

@@ -284,6 +284,8 @@ Notice ForkLoop::death_of(Worker& worker, const ChildEvent& death) {
     const bool oom = signaled && death.detail == SIGKILL && !ours && oom_.has_struck();
     Notice notice = notice_of(Verb::Died, worker);
     notice.detail = death.detail;
+    notice.rss_peak = death.rss_peak;
+    notice.core_dumped = death.core_dumped ? 1 : 0;
     if (worker.board && worker.slot < worker.board->slots()) {
         const std::vector<std::uint64_t> leases = worker.board->running_leases(worker.slot);
         notice.lease_count = static_cast<std::uint32_t>(std::min(leases.size(), kLeasesInNotice));

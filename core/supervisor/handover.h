@@ -21,7 +21,9 @@
 
 namespace forkmill::supervisor {
 
-inline constexpr std::uint32_t kHandoverFormat = 1;
+/// Raised with the layout of Notice too: children speak it to whoever takes them over. 2: the peak
+/// of memory and the core of a death.
+inline constexpr std::uint32_t kHandoverFormat = 2;
 
 /// A process that lives, or a slot whose birth count must go on (pid 0).
 struct SavedChild {

@@ -179,6 +179,8 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     Notice notice = notice_of(Verb::Died, child);
     notice.cause = cause_of(death, doom, ours, oom);
     notice.detail = death.detail;
+    notice.rss_peak = death.rss_peak;
+    notice.core_dumped = death.core_dumped ? 1 : 0;
     const std::vector<std::uint64_t> leases = owner.board.running_leases(slot);
     notice.lease_count = static_cast<std::uint32_t>(std::min(leases.size(), kLeasesInNotice));
     std::copy_n(leases.begin(), notice.lease_count, notice.leases.begin());
@@ -192,7 +194,9 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
                     {"pid", death.pid},
                     {"cause", name_of(notice.cause)},
                     {"detail", death.detail},
-                    {"running", leases.size()}});
+                    {"running", leases.size()},
+                    {"core", death.core_dumped},
+                    {"rss_peak", death.rss_peak}});
     if (!expected) record_crash(child, notice, now);
     Ending ending;
     ending.in_task = !leases.empty();

@@ -39,6 +39,11 @@ std::string field(std::string_view name, std::string_view text) {
     return quoted(name) + ":" + quoted(text);
 }
 
+/// JSON's own true and false; a function of its own, because text would convert to bool.
+std::string flag(std::string_view name, bool set) {
+    return quoted(name) + (set ? ":true" : ":false");
+}
+
 std::string object(std::initializer_list<std::string> fields) {
     std::string out;
     for (const std::string& each : fields) out += (out.empty() ? "{" : ",") + each;
@@ -187,6 +192,8 @@ std::string Master::Impl::crashes_json() const {
                                 field("birth", crash->notice.generation),
                                 field("cause", name_of(crash->notice.cause)),
                                 field("detail", crash->notice.detail),
+                                flag("core", crash->notice.core_dumped != 0),
+                                field("rss_peak", crash->notice.rss_peak),
                                 field("at_ms", crash->at / 1'000'000),
                                 field("uptime_ms", uptime.count()),
                                 field("running", crash->running),

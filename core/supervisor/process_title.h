@@ -2,8 +2,8 @@
 // Process title: what `ps` and `top` show of this process, so that an operator sees what it does:
 //
 //     forkmilld: master /etc/forkmill/broker.yaml
-//     forkmilld: router, 12 sessions
-//     forkmill-worker: default/3 g7 running sim.step
+//     forkmilld: router, 12 peers
+//     forkmill-worker: default/3 running sim.step
 //
 // The title is written where the kernel put the arguments and the environment. Invariants: (1) both
 // are copied away before anything is overwritten, and argv's and the environment's pointers lead to

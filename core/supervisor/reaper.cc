@@ -4,6 +4,8 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -19,13 +21,14 @@ namespace forkmill::supervisor {
 
 namespace {
 
-int wait_id(idtype_t type, id_t id, siginfo_t& info, int options) {
-    int result = 0;
+/// waitid(2) as the kernel has it: with what the child used, which the C library leaves out.
+int wait_id(idtype_t type, id_t id, siginfo_t& info, int options, rusage* usage = nullptr) {
+    long result = 0;
     info = siginfo_t{};
     do {
-        result = ::waitid(type, id, &info, options | WNOHANG);
+        result = ::syscall(SYS_waitid, type, id, &info, options | WNOHANG, usage);
     } while (result != 0 && errno == EINTR);
-    return result;
+    return static_cast<int>(result);
 }
 
 /// The counter of /proc/vmstat; 0 when there is none.
@@ -59,11 +62,13 @@ std::optional<ChildEvent> next_child_event(const std::function<bool(pid_t)>& lea
         const bool dead = info.si_code != CLD_STOPPED && info.si_code != CLD_CONTINUED &&
                           info.si_code != CLD_TRAPPED;
         if (dead && leads_group(pid)) kill_group(pid);
-        if (wait_id(P_PID, static_cast<id_t>(pid), info, dead ? WEXITED : WSTOPPED | WCONTINUED) !=
-                0 ||
-            info.si_pid == 0)
+        rusage usage{};
+        const int taken = dead ? WEXITED : WSTOPPED | WCONTINUED;
+        if (wait_id(P_PID, static_cast<id_t>(pid), info, taken, &usage) != 0 || info.si_pid == 0)
             continue;
         ChildEvent event{pid, ChildEvent::Kind::Exited, info.si_status};
+        event.core_dumped = info.si_code == CLD_DUMPED;
+        event.rss_peak = static_cast<std::uint64_t>(usage.ru_maxrss) * 1024;  // It counts KiB.
         if (info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
             event.kind = ChildEvent::Kind::Signaled;
         else if (info.si_code == CLD_STOPPED || info.si_code == CLD_TRAPPED)

@@ -22,6 +22,12 @@ struct ChildEvent {
     pid_t pid = -1;
     Kind kind{};
     int detail = 0;  ///< Exit code or signal number.
+    // Of a death:
+    bool core_dumped = false;
+    /// The most bytes that were resident at a time, of the process or of one that it waited for,
+    /// whichever had more; its parent's at the fork are the least. The kernel keeps no other number
+    /// of the dead.
+    std::uint64_t rss_peak = 0;
 
     bool is_death() const { return kind == Kind::Exited || kind == Kind::Signaled; }
 };

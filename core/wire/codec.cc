@@ -265,6 +265,8 @@ void describe(V& v, Described<V, HostRecord> h) {
     v.optional();
     describe_numbers(v, h.leases);
     v.text(h.text, kTextMax);
+    v(h.rss_peak);
+    v(h.core_dumped);
 }
 
 template <class T>

@@ -170,6 +170,8 @@ struct HostRecord {
     std::int32_t detail = 0;
     std::vector<std::uint64_t> leases;
     std::string text;
+    std::uint64_t rss_peak = 0;
+    bool core_dumped = false;
 };
 
 }  // namespace forkmill::wire

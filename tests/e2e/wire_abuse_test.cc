@@ -28,9 +28,8 @@ namespace wire = forkmill::wire;
 using wire::Code;
 using wire::Kind;
 
-/// kB of the router's memory, whatever is said to it. libzmq holds a message until its last part is
-/// there, 64 bytes for each part: a million of them are 61 MiB, which the allocator may keep.
-constexpr long kGrowthMax = 80 * 1024;
+/// kB of the router's memory, whatever is said to it.
+constexpr long kGrowthMax = 48 * 1024;
 
 long resident_kb(pid_t pid) {
     std::ifstream status{"/proc/" + std::to_string(pid) + "/status"};
@@ -82,7 +81,7 @@ class WireAbuse : public Site {
     void TearDown() override {
         EXPECT_TRUE(serves());
         EXPECT_EQ(router_of(*broker_), router_) << "the router died of it";
-        EXPECT_LT(resident_kb(router_) - resident_, kGrowthMax);
+        EXPECT_LT(resident_kb(router_) - resident_, growth_max_);
         std::string log;
         std::ifstream file{broker_->log, std::ios::binary};
         log.assign(std::istreambuf_iterator<char>{file}, {});
@@ -132,6 +131,7 @@ class WireAbuse : public Site {
     Daemon* broker_ = nullptr;
     pid_t router_ = 0;
     long resident_ = 0;
+    long growth_max_ = kGrowthMax;
 };
 
 TEST_F(WireAbuse, Case01AnEmptyMessageIsProtoEmpty) {
@@ -214,6 +214,9 @@ TEST_F(WireAbuse, Case11AFrameOf17MebibytesEndsTheConnection) {
 }
 
 TEST_F(WireAbuse, Case12AMessageOfAMillionPartsEndsTheConnection) {
+    // libzmq holds a message until its last part is there, 64 bytes for each part: a million of
+    // them are 61 MiB, which the allocator may keep.
+    growth_max_ = 80 * 1024;
     RawPeer peer = client();
     std::string parts;
     for (int i = 0; i < 1000; ++i) parts += std::string("\x01\x00", 2);

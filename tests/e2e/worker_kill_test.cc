@@ -120,6 +120,7 @@ TEST_P(WorkerKill, TellsTheCallerOfACrashWhereItWas) {
             << report;
         EXPECT_NE(report.find("\n  #0 "), std::string::npos) << report;
         EXPECT_NE(report.find(" abort+0x"), std::string::npos) << report;
+        EXPECT_NE(report.find(", peak resident memory "), std::string::npos) << report;
     }
 }
 

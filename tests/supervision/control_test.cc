@@ -70,7 +70,7 @@ TEST_F(Controlled, DrainedPoolsWorkNoMoreUntilTheyAreSetAgain) {
 }
 
 TEST_F(Controlled, CrashesAreListedWithTheirCauseAndReport) {
-    start_pool({.workers = 2});
+    start_pool({.workers = 2, .pool = "    limits: {core: 1B}\n"});
     EXPECT_THROW(pool().apply(crash.with({.at_most_once = true})), WorkerLost);
     std::string said;
     EXPECT_EQ(forkmill({"-o", "json", "worker", "crashes"}, said), 0);
@@ -80,9 +80,39 @@ TEST_F(Controlled, CrashesAreListedWithTheirCauseAndReport) {
     EXPECT_EQ(rows[0]["cause"], "signal");
     EXPECT_EQ(rows[0]["detail"], SIGABRT);
     EXPECT_EQ(rows[0]["running"], 1);
+    EXPECT_GE(rows[0]["birth"], 1);
+    EXPECT_EQ(rows[0]["core"], false) << "the pool's limits forbid one";
     EXPECT_NE(rows[0]["report"].get<std::string>().find("no way on"), std::string::npos);
     EXPECT_EQ(forkmill({"worker", "crashes"}, said), 0);
     EXPECT_NE(said.find("CAUSE"), std::string::npos) << said;
+}
+
+TEST_F(Controlled, ADeathTellsHowMuchMemoryThereWas) {
+    Daemon& broker = start_pool({.workers = 1});
+    Gate gate{gate_file()};
+    auto result = pool().apply_async(grab.with({.at_most_once = true}), notes(), gate.name(), 120);
+    const pid_t victim = noted(1)[0];
+    ASSERT_EQ(::kill(victim, SIGKILL), 0);
+    try {
+        result.get(kLimit);
+        ADD_FAILURE() << "it came back";
+    } catch (const WorkerLost& lost) {
+        const std::string words = ", peak resident memory ";
+        const std::size_t at = lost.report().find(words);
+        ASSERT_NE(at, std::string::npos) << lost.report();
+        const int mebibytes = std::stoi(lost.report().substr(at + words.size()));
+        EXPECT_GE(mebibytes, 120);
+        EXPECT_LT(mebibytes, 4096);
+    }
+    std::string said;
+    EXPECT_EQ(forkmill({"-o", "json", "worker", "crashes"}, said), 0);
+    const auto rows = nlohmann::json::parse(said);
+    ASSERT_EQ(rows.size(), 1U);
+    EXPECT_GE(rows[0]["rss_peak"], 120 << 20);
+    EXPECT_TRUE(in_log(broker, " core=false rss_peak="));
+    EXPECT_EQ(forkmill({"worker", "crashes"}, said), 0);
+    EXPECT_NE(said.find("RSS_PEAK"), std::string::npos) << said;
+    EXPECT_NE(said.find("CORE"), std::string::npos) << said;
 }
 
 TEST_F(Controlled, StopAndQuitEndTheMasterAndNobodyAnswersThen) {

@@ -92,13 +92,21 @@ SUPERVISION(24, AnEndlessTaskIsEndedOnTimeWithoutARouter) {
 }
 
 SUPERVISION(25, AnIdleWorkerIsNotBoundByTaskLimits) {
-    Daemon& broker = start_pool({.workers = 1, .pool = "    hung_timeout: 400ms\n"});
-    const std::vector<pid_t> before = workers();
-    EXPECT_EQ(pool().apply(echo.with({.timeout = 200ms}), std::string{"x"}), "x");
-    const auto until = Clock::now() + 2s;
-    EXPECT_TRUE(wait_until([&] { return Clock::now() > until; }, kLimit));
-    EXPECT_EQ(workers(), before);
-    EXPECT_FALSE(in_log(broker, "worker is ended"));
+    // Longer than the idle one's timeout and the second that the master adds: when the frozen one
+    // is ended, both of the idle one's limits have passed too, were they to bind it.
+    Daemon& broker = start_pool({.workers = 2, .pool = "    hung_timeout: 2s\n"});
+    std::vector<pid_t> idle = workers();
+    auto result = pool().apply_async(freeze.with({.at_most_once = true}), notes());
+    const pid_t frozen = noted(1)[0];
+    std::erase(idle, frozen);
+    ASSERT_EQ(idle.size(), 1U);
+    EXPECT_EQ(pool().apply(pid.with({.timeout = 200ms})), idle[0]);
+    EXPECT_THROW(result.get(kLimit), WorkerLost);
+    EXPECT_TRUE(wait_until([&] { return process_state(frozen) == 0; }, kLimit));
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+    EXPECT_EQ(state_of(idle[0]), "idle");
+    EXPECT_EQ(times_in_log(broker, "worker is ended"), 1);
+    EXPECT_TRUE(in_log(broker, "pid=" + std::to_string(frozen) + " why=\"its I/O thread"));
 }
 
 SUPERVISION(30, AWorkerThatGrewIsReplacedAfterItsTask) {

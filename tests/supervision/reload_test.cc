@@ -2,9 +2,15 @@
 // Cases 13, 15, 33 to 39: new configs and new code while tasks run.
 #include <signal.h>
 
+#include <algorithm>
+#include <atomic>
+#include <climits>
 #include <filesystem>
 #include <fstream>
+#include <nlohmann/json.hpp>
+#include <thread>
 
+#include "core/supervisor/control.h"
 #include "tests/supervision/load.h"
 #include "tests/supervision/supervised.h"
 
@@ -33,6 +39,13 @@ class Reloaded : public Supervised {
     int ends(const Daemon& broker) const {
         return times_in_log(broker, "reload done") + times_in_log(broker, "reload ended");
     }
+    /// These are there and none of `before`, whatever they do.
+    bool rolled(const std::vector<pid_t>& before, std::size_t count) const {
+        const std::vector<pid_t> now = workers();
+        return now.size() == count && std::none_of(now.begin(), now.end(), [&](pid_t worker) {
+                   return std::find(before.begin(), before.end(), worker) != before.end();
+               });
+    }
     /// As start_broker() writes it, with other keys for the pool.
     void write_config(const BrokerWanted& wanted) { write_broker_config(wanted); }
 
@@ -51,6 +64,37 @@ class Reloaded : public Supervised {
                 .executable = "stock",
                 .pool = "    modules: [" + module_file().string() + "]\n"};
     }
+};
+
+/// Asks the master without pause how many workers of its first pool are ready.
+class ReadyWatch {
+  public:
+    explicit ReadyWatch(const std::string& state_dir)
+        : thread_{[this, state_dir] {
+              while (!stop_) look(state_dir);
+          }} {}
+    ~ReadyWatch() {
+        stop_ = true;
+        thread_.join();
+    }
+    ReadyWatch(const ReadyWatch&) = delete;
+    ReadyWatch& operator=(const ReadyWatch&) = delete;
+    int least() const { return least_; }
+    int seen_rolling() const { return seen_rolling_; }
+
+  private:
+    void look(const std::string& state_dir) {
+        const auto answer = supervisor::ask_master(state_dir, "status", kLimit);
+        if (!answer.ok() || !answer.value().good) return;
+        const auto pool = nlohmann::json::parse(answer.value().text)["pools"][0];
+        least_ = std::min(least_.load(), pool["ready"].get<int>());
+        if (pool["state"] == "rolling") ++seen_rolling_;
+    }
+
+    std::atomic<bool> stop_{false};
+    std::atomic<int> least_{INT_MAX};
+    std::atomic<int> seen_rolling_{0};
+    std::thread thread_;  // The last: it uses all of the above.
 };
 
 #define RELOAD(number, name) TEST_F(Reloaded, supervision_##number##_##name)
@@ -89,19 +133,23 @@ RELOAD(33, AReloadUnderLoadLosesNothingAndNeverShrinksThePool) {
     Daemon& broker = start_pool({.workers = 3});
     Load load{ipc()};
     ASSERT_TRUE(wait_until([&] { return load.good() > 1000; }, kLimit));
+    int seen_rolling = 0;
     for (int round = 0; round < rounds; ++round) {
         SCOPED_TRACE(round);
         const std::vector<pid_t> before = workers();
         write_config({.workers = 3,
                       .pool = "    environment: {ROUND: \"" + std::to_string(round) + "\"}\n"});
         const int so_far = load.good();
+        const ReadyWatch watch{(directory_ / "state").string()};
         EXPECT_TRUE(reload(broker));
-        EXPECT_TRUE(wait_until([&] { return replaced(before, 3); }, kLimit) ||
-                    workers().size() == 3U);
+        EXPECT_TRUE(wait_until([&] { return rolled(before, 3); }, kLimit));
+        EXPECT_GE(watch.least(), 3) << "of those that are ready, at any time";
+        seen_rolling += watch.seen_rolling();
         for (const pid_t old : before)
             EXPECT_TRUE(wait_until([&] { return process_state(old) == 0; }, kLimit));
         EXPECT_TRUE(wait_until([&] { return load.good() > so_far + 1000; }, kLimit));
     }
+    EXPECT_GE(seen_rolling, rounds) << "hardly anybody looked while the pool rolled";
     EXPECT_EQ(load.bad(), 0);
     EXPECT_EQ(times_in_log(broker, "cause=signal"), 0);
 }

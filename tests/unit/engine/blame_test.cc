@@ -66,6 +66,23 @@ TEST(Blame, ALongCrashReportKeepsItsHead) {
     EXPECT_LE(detail.size(), 2049U);
 }
 
+TEST(Blame, TheReportSaysWhetherThereIsACoreAndHowLargeTheWorkerWas) {
+    for (const bool at_most_once : {false, true}) {
+        SCOPED_TRACE(at_most_once);
+        Cluster c;
+        const Task t = c.submit("x", {.crash_limit = 1, .at_most_once = at_most_once});
+        const SessionIx worker = c.worker();
+        DeathInfo death = c.death_of(worker, {c.lease(t)});
+        death.core_dumped = true;
+        death.rss_peak = 48 * 1024 * 1024;
+        c.tell_death(death);
+        const std::string detail = c.end(t).error.detail;
+        EXPECT_NE(detail.find(", core dumped, peak resident memory 48 MiB\n"), std::string::npos)
+            << detail;
+        EXPECT_NE(detail.find("Segmentation fault"), std::string::npos) << detail;
+    }
+}
+
 TEST(Blame, CrashesAndFailuresDoNotTouchEachOther) {
     Cluster c;
     c.worker();

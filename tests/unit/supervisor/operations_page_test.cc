@@ -3,11 +3,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 #include <sstream>
 #include <string>
 #include <vector>
 
+#include "core/supervisor/channel.h"
 #include "core/supervisor/exit_codes.h"
 #include "core/supervisor/master.h"
 #include "core/supervisor/signals.h"
@@ -81,6 +83,39 @@ TEST(OperationsPage, NamesEveryExitCode) {
     for (const int code :
          {kExitOk, kExitUsage, kExitSoftware, kExitTempFail, kExitNoPermission, kExitConfig})
         EXPECT_EQ(lines(page, "| " + std::to_string(code) + " |").size(), 1U) << code;
+}
+
+/// "hard-timeout" as the protocol's page writes it: HardTimeout.
+std::string joined(std::string_view name) {
+    std::string out;
+    bool upper = true;
+    for (const char c : name) {
+        if (c != '-') out += upper ? static_cast<char>(std::toupper(c)) : c;
+        upper = c == '-';
+    }
+    return out;
+}
+
+TEST(ProtocolPage, NumbersEveryCauseAndTheVerbsOfHosts) {
+    const std::string page = source("docs/protocol.md");
+    const std::size_t begin = page.find("**Verbs and causes**");
+    ASSERT_NE(begin, std::string::npos);
+    const std::string rule = page.substr(begin, page.find("Unknown ones", begin) - begin);
+    const std::size_t half = rule.find("; causes ");
+    ASSERT_NE(half, std::string::npos);
+    const auto expect_named = [](const std::string& list, int number, std::string_view name) {
+        const std::string words = " " + std::to_string(number) + " " + joined(name);
+        EXPECT_TRUE(holds(list, words + ",") || holds(list, words + ".") ||
+                    holds(list, words + ";"))
+            << words;
+    };
+    for (int i = 0; i <= static_cast<int>(Verb::Failed); ++i)
+        expect_named(rule.substr(0, half + 1), i, name_of(static_cast<Verb>(i)));
+    const auto is_cause = [](int i) {
+        return i == 0 || name_of(static_cast<Cause>(i)) != name_of(Cause::Unknown);
+    };
+    for (int i = 0; is_cause(i); ++i)
+        expect_named(rule.substr(half), i, name_of(static_cast<Cause>(i)));
 }
 
 class Unit : public testing::TestWithParam<std::pair<const char*, const char*>> {

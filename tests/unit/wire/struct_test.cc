@@ -192,7 +192,18 @@ TEST(Struct, WorkerKindsKeepEveryField) {
 }
 
 TEST(Struct, HostKeepsEveryField) {
-    const HostRecord in{"h:1", 2, 3, "gpu", 4, 5, 6, -9, {7, 8}, "Segmentation\x1b[31m\xff fault"};
+    const HostRecord in{"h:1",
+                        2,
+                        3,
+                        "gpu",
+                        4,
+                        5,
+                        6,
+                        -9,
+                        {7, 8},
+                        "Segmentation\x1b[31m\xff fault",
+                        5'000'000'000,
+                        true};
     for (const Kind kind : {Kind::Host, Kind::HostVerb}) {
         const HostRecord out = again(kind, in);
         EXPECT_EQ(out.host_key, "h:1");
@@ -205,6 +216,8 @@ TEST(Struct, HostKeepsEveryField) {
         EXPECT_EQ(out.detail, -9);
         EXPECT_EQ(out.leases, in.leases);
         EXPECT_EQ(out.text, in.text) << "a dead worker's stderr is bytes, not UTF-8";
+        EXPECT_EQ(out.rss_peak, 5'000'000'000U);
+        EXPECT_TRUE(out.core_dumped);
     }
 }
 

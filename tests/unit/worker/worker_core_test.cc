@@ -100,6 +100,27 @@ TEST(WorkerCore, TellsWhatRunsLongAndReturnsWhatWaitsBehindIt) {
     EXPECT_EQ(f.started.size(), 1U);
 }
 
+TEST(WorkerCore, NamesTheTasksThatRunLongUntilTheyEnd) {
+    Fixture f{2};
+    f.connect();
+    f.tell_template();
+    f.lease(1, 2);
+    Job& first = f.hands.begin(f.now);
+    f.pass(80ms);
+    EXPECT_EQ(f.core->long_tasks(), "");
+    f.pass(70ms);
+    EXPECT_EQ(f.core->long_tasks(), "demo");
+    Job& second = f.hands.begin(f.now);
+    f.pass(150ms);
+    EXPECT_EQ(f.core->long_tasks(), "demo and 1 more");
+    f.finish(first, "r");
+    f.pass(50ms);
+    EXPECT_EQ(f.core->long_tasks(), "demo");
+    f.finish(second, "r");
+    f.pass(50ms);
+    EXPECT_EQ(f.core->long_tasks(), "");
+}
+
 TEST(WorkerCore, ReturnsNothingWhileOneOfItsThreadsIsQuick) {
     Fixture f{2};
     f.connect();
