@@ -63,6 +63,7 @@ void die_with(pid_t parent) {
 
 /// What every child does first. Signals are blocked here since before the fork.
 void become_child(pid_t parent, int stderr_fd, const std::vector<int>& keep) {
+    // Not the parent too: a child that has left its group again (end_group()) would be put back.
     ::setpgid(0, 0);
     die_with(parent);
     null_stdin();
@@ -87,7 +88,6 @@ base::Result<Spawned> fork_with(const Child& run_child) {
         errno = fork_error;
         return system_failure("cannot fork");
     }
-    ::setpgid(pid, pid);  // The child does it too; whoever comes first, the group is there.
     OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))};
     if (!pidfd) {
         const base::Failure failure = system_failure("cannot watch a child");
