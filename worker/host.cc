@@ -122,6 +122,7 @@ supervisor::MasterSpec master_spec(WorkerConfig loaded,
     const auto config = std::make_shared<const WorkerConfig>(std::move(loaded));
     supervisor::MasterSpec spec;
     spec.shutdown_timeout = config->shutdown_timeout;
+    spec.cgroup = {config->cgroup, supervisor::cgroup_name(host.state_dir)};
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
     spec.relay.name = "uplink";
     spec.relay.command =

@@ -27,6 +27,7 @@ struct WorkerConfig : supervisor::WorkerRules {
     std::vector<std::string> arguments;
     std::vector<std::pair<std::string, std::string>> environment;
     base::Duration shutdown_timeout{};
+    std::string cgroup = "auto";  ///< See supervisor/cgroup.h.
     base::LogLevel log_level = base::LogLevel::Info;
     std::string log_file;
 };

@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/supervisor/cgroup.h"
 #include "core/supervisor/channel.h"
 #include "core/supervisor/control.h"
 #include "core/supervisor/escapes.h"
@@ -56,6 +57,7 @@ class Master::Impl {
         base::Time born{};
         std::uint64_t signals_sent = 0;  ///< Bit n: signal n.
         std::string reason;              ///< What it said in Verb::Failed.
+        std::string cgroup;              ///< Directory of its control group; empty: it has none.
         bool writing = false;            ///< Its channel is watched for writing.
         base::Time stood_until{};        ///< Was seen stopped, so its ticks are no older than this.
         bool channel_ended = false;
@@ -116,6 +118,7 @@ class Master::Impl {
     void listen_to_the_last(Child& child, base::Time now);
     void bury(std::optional<Child>& place);
     void signal(Child& child, int signo);
+    bool was_out_of_memory(const Child& child);
 
     // master_orders.cc: what it is told, and what it does about it.
     void take_signals(base::Time now);
@@ -163,6 +166,7 @@ class Master::Impl {
     Pool adopt_pool(const PoolSpec& spec, Scoreboard board);
     void adopt_children(std::uint16_t index, const SavedPool& old, base::Time now);
     void adopt_child(std::optional<Child>& place, std::uint16_t pool, const SavedChild& saved);
+    void sweep_cgroups(base::Time now);
 
     // master_reload.cc: new configs.
     base::Result<Pool> make_pool(const PoolSpec& spec);
@@ -213,6 +217,7 @@ class Master::Impl {
     base::Time relay_tick_{};  ///< Its last sign of life.
     base::Time watch_at_{};
     Escapes escapes_;
+    Cgroups cgroups_;
     bool ready_told_ = false;
     bool stopping_told_ = false;
     bool reloading_told_ = false;

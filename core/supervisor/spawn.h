@@ -27,6 +27,7 @@ struct Program {
     std::vector<int> keep_fds;
     int stderr_fd = -1;  ///< Becomes 2; −1: the parent's.
     Privileges privileges = {};
+    int cgroup_fd = -1;  ///< A control group's directory, in which it is born; −1: the parent's.
 };
 
 struct Spawned {
