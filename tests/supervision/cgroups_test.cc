@@ -20,7 +20,6 @@ namespace fs = std::filesystem;
 using test::process_alive;
 using test::process_state;
 using test::read_text;
-using test::stretched;
 using test::wait_until;
 
 class Grouped : public Supervised {
