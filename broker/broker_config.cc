@@ -6,6 +6,7 @@
 
 #include "core/net/endpoint.h"
 #include "core/net/key_file.h"
+#include "core/supervisor/cgroup.h"
 
 namespace forkmill::broker {
 
@@ -166,6 +167,7 @@ LoadedConfig load_broker_config(const base::ConfigInput& input) {
     read_sessions(root.section("sessions"), config);
     read_limits(root.section("limits"), config);
     config.shutdown_timeout = root.duration("shutdown_timeout", {.fallback = seconds{30}});
+    config.cgroup = supervisor::read_cgroup(root);
 
     config.engine.queues.clear();
     for (auto& [name, section] : root.named_sections("queues"))

@@ -37,6 +37,7 @@ struct BrokerConfig {
     base::Duration ping_after{};
     base::Duration gone_after{};
     base::Duration shutdown_timeout{};
+    std::string cgroup = "auto";       ///< See supervisor/cgroup.h.
     std::optional<CurveConfig> curve;  ///< As read from the files of security.curve.
     engine::Config engine;
     std::vector<PoolConfig> pools;

@@ -182,7 +182,9 @@ std::string router_identity(const Served& served, const std::string& dump) {
         const std::size_t end = std::min(dump.find('\n', at), dump.size() - 1) + 1;
         const std::string line = dump.substr(at, end - at);
         at = end;
-        if (line[0] != ' ') skipping = line.starts_with("pools:") || line.starts_with("shutdown_");
+        if (line[0] != ' ')
+            skipping = line.starts_with("pools:") || line.starts_with("shutdown_") ||
+                       line.starts_with("cgroup:");
         if (!skipping) identity += line;
     }
     for (const std::string& name : served.pool_names) identity += name + "\n";
@@ -241,6 +243,7 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
     spec.relay.command = router_command(served_, state_);
     spec.relay.identity = router_identity(*served_, judged.dump);
     spec.shutdown_timeout = served->config.shutdown_timeout;
+    spec.cgroup = {served->config.cgroup, supervisor::cgroup_name(state_.path())};
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
     for (const PoolConfig& pool : served_->config.pools)
         spec.pools.push_back(supervisor::pool_of(worker_program(*served_, pool)));

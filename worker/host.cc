@@ -76,6 +76,7 @@ supervisor::MasterSpec master_spec(WorkerConfig loaded,
     supervisor::WorkerProgram program{self, config, birth_of(config, host.host_key)};
     supervisor::MasterSpec spec;
     spec.shutdown_timeout = config.shutdown_timeout;
+    spec.cgroup = {config.cgroup, supervisor::cgroup_name(host.state_dir)};
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
     spec.relay.name = "uplink";
     program.birth.role = "uplink";

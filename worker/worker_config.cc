@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/net/endpoint.h"
+#include "core/supervisor/cgroup.h"
 #include "core/wire/limits.h"
 #include "core/wire/names.h"
 
@@ -73,6 +74,7 @@ LoadedWorkerConfig load_worker_config(const base::ConfigInput& input) {
     config.module_path = root.texts("module_path");
     config.shutdown_timeout =
         root.duration("shutdown_timeout", {.max = hours{24}, .fallback = seconds{30}});
+    config.cgroup = supervisor::read_cgroup(root);
     base::ConfigSection log = root.section("log");
     config.log_level = log.choice<base::LogLevel>("level",
                                                   {{"error", base::LogLevel::Error},

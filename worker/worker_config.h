@@ -21,6 +21,7 @@ struct WorkerConfig : supervisor::WorkerRules {
     std::string pool = "default";
     std::vector<std::string> module_path;
     base::Duration shutdown_timeout{};
+    std::string cgroup = "auto";  ///< See supervisor/cgroup.h.
     base::LogLevel log_level = base::LogLevel::Info;
     std::string log_file;
 };

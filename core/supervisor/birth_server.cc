@@ -47,6 +47,7 @@ void await_adoption(pid_t parent) {
 
 /// From the fork to the worker's first line.
 [[noreturn]] void begin_life(Packet& order,
+                             bool placed,
                              pid_t parent,
                              pid_t master,
                              const std::function<int(NewBorn)>& live) noexcept {
@@ -60,6 +61,7 @@ void await_adoption(pid_t parent) {
     Notice notice = order.notice;
     notice.verb = Verb::Born;
     notice.pid = static_cast<std::int32_t>(::getpid());
+    notice.detail = placed ? 0 : kNotInCgroup;
     born.channel.send(notice);
     for (;;) {
         const std::optional<Packet> answer = next_packet(born.channel);
@@ -79,11 +81,14 @@ base::Status give_birth(Packet& order, const std::function<int(NewBorn)>& live) 
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, &before);
     const pid_t master = ::getppid();
-    const pid_t middle = ::fork();
+    const int cgroup = order.fds.size() > 2 ? order.fds[2].get() : -1;
+    pid_t middle = cgroup < 0 ? -1 : fork_into(cgroup);
+    const bool placed = cgroup < 0 || middle >= 0;
+    if (middle < 0) middle = ::fork();
     if (middle == 0) {
         const pid_t parent = ::getpid();
         const pid_t child = ::fork();
-        if (child == 0) begin_life(order, parent, master, live);
+        if (child == 0) begin_life(order, placed, parent, master, live);
         ::_exit(child < 0 ? errno : 0);
     }
     int number = middle < 0 ? errno : 0;
@@ -104,7 +109,7 @@ base::Status give_birth(Packet& order, const std::function<int(NewBorn)>& live) 
 void serve_births(Channel& master, const std::function<int(NewBorn)>& live) {
     while (std::optional<Packet> order = next_packet(master)) {
         if (order->notice.verb == Verb::Stop) return;
-        if (order->notice.verb != Verb::Spawn || order->fds.size() != 2) continue;
+        if (order->notice.verb != Verb::Spawn || order->fds.size() < 2) continue;
         Notice answer = order->notice;
         if (const std::uint32_t threads = count_own_threads(); threads > 1) {
             answer.verb = Verb::Threaded;

@@ -19,6 +19,9 @@
 
 namespace forkmill::supervisor {
 
+/// Notice::detail of Born: it is not in the control group that the order named.
+inline constexpr std::int32_t kNotInCgroup = 1;
+
 /// A worker's start in life, in its own process.
 struct NewBorn {
     std::uint32_t slot = 0;
@@ -27,8 +30,9 @@ struct NewBorn {
 };
 
 /// Serves until the master says Stop, or is gone. `live` is a worker's life, in the new process,
-/// which leaves by _exit with what it returns; an exception ends it. REQUIRES: the master is a
-/// subreaper and this process's parent.
+/// which leaves by _exit with what it returns; an exception ends it. An order carries its ends of
+/// the channel and of stderr, and the directory of its control group, if it gets one. REQUIRES: the
+/// master is a subreaper and this process's parent.
 void serve_births(Channel& master, const std::function<int(NewBorn)>& live);
 
 }  // namespace forkmill::supervisor

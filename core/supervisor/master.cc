@@ -34,11 +34,13 @@ int Master::Impl::run(const SavedMaster* saved) {
     }
     std::vector<Watched> events;
     base::Time now = base::monotonic_now();
+    sweep_cgroups(now);
     for (advance(now); !is_over(); advance(now)) {
         watcher_->wait(next_deadline(now), now, events);
         now = base::monotonic_now();
         for (const Watched& event : events) dispatch(event, now);
     }
+    cgroups_.close();
     base::log_line(base::LogLevel::Info, "master ends", {{"exit_code", exit_code_}});
     report_end(exit_code_);
     return exit_code_;
@@ -60,6 +62,7 @@ base::Status Master::Impl::prepare() {
     signals_.emplace(std::move(signals).value());
     oom_.emplace();
     become_subreaper();
+    cgroups_.open(spec_.cgroup);
     seed_ = spec_.seed != 0 ? spec_.seed : static_cast<std::uint64_t>(base::wall_now());
     relay_policy_.emplace(spec_.relay.respawn, seed_);
     open_control();
@@ -76,7 +79,7 @@ base::Status Master::Impl::make_pools() {
 }
 
 base::Time Master::Impl::next_deadline(base::Time now) const {
-    base::Time next = relay_slot_.deadline();
+    base::Time next = std::min(relay_slot_.deadline(), cgroups_.next_try());
     if (reports_.manager != nullptr) {
         const base::Duration interval = reports_.manager->watchdog_interval();
         if (interval != base::Duration::max()) next = std::min(next, fed_at_ + interval);
@@ -109,6 +112,7 @@ void Master::Impl::dispatch(const Watched& event, base::Time now) {
 void Master::Impl::advance(base::Time now) {
     advance_relay(now);
     report(now);
+    cgroups_.settle(now);
     if (phase_ == Phase::Boot) return;
     watch_children(now);
     bool workers_left = false;
@@ -141,7 +145,7 @@ void Master::Impl::advance_relay(base::Time now) {
 }
 
 bool Master::Impl::is_over() const {
-    if (phase_ != Phase::StoppingRelay) return false;
+    if (phase_ != Phase::StoppingRelay || !cgroups_.settled()) return false;
     return !relay_slot_.has_process() || relay_slot_.state() == SlotState::Unkillable;
 }
 

@@ -27,6 +27,7 @@
 
 #include "core/base/result.h"
 #include "core/base/time.h"
+#include "core/supervisor/cgroup.h"
 #include "core/supervisor/child_env.h"
 #include "core/supervisor/exit_codes.h"
 #include "core/supervisor/privileges.h"
@@ -67,6 +68,7 @@ struct PoolSpec {
     std::uint32_t threads = 1;
     bool fork_server =
         false;  ///< Workers are forked from a process of their kind (birth_server.h).
+    bool outlives_master = false;  ///< Its workers finish what they run when their master dies.
 };
 
 /// Size, timeouts and limits as a config says them.
@@ -104,6 +106,7 @@ struct MasterSpec {
     base::Duration shutdown_timeout = std::chrono::seconds{30};
     std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
     std::string control_path;      ///< Of the control socket (control.h); empty: none.
+    CgroupSpec cgroup;             ///< Of the workers' control groups.
     ReloadSpec reload;
     UpgradeSpec upgrade;
     std::uint64_t seed = 0;  ///< Of the jitter; 0: from the clock.

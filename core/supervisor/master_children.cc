@@ -45,6 +45,8 @@ base::Status Master::Impl::launch(std::optional<Child>& place,
                     std::move(built.value().inherit),
                     err.get(),
                     std::move(built.value().privileges)};
+    const OwnedFd cgroup = open_cgroup(fresh.cgroup);
+    program.cgroup_fd = cgroup.get();
     program.keep_fds.push_back(env.channel_fd);
     if (env.scoreboard_fd >= 0) program.keep_fds.push_back(env.scoreboard_fd);
     base::Result<Spawned> spawned = spawn_program(program);
@@ -77,12 +79,16 @@ void Master::Impl::launch_worker(std::uint16_t pool, std::uint32_t slot, base::T
     fresh.slot = slot;
     fresh.generation = owner.slots.generation(slot);
     fresh.born = now;
+    const std::string cgroup =
+        cgroups_.make({owner.spec.name, slot, fresh.generation, owner.spec.outlives_master});
+    fresh.cgroup = cgroup;
     owner.board.reset(slot, 0, fresh.generation);
     std::optional<Child>& place = owner.children[slot];
     const bool forked = forks_workers(owner);
     const base::Status launched = forked ? order_birth(place, std::move(fresh))
                                          : launch(place, std::move(fresh), owner.spec.command);
     if (!launched) {
+        cgroups_.retire(cgroup, now);
         owner.last_words = launched.failure().text;
         base::log_line(LogLevel::Error,
                        "worker not started",
@@ -172,7 +178,7 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     Pool& owner = pools_[pool];
     const bool signaled = death.kind == ChildEvent::Kind::Signaled;
     const bool ours = signaled && (child.signals_sent >> death.detail & 1) != 0;
-    const bool oom = signaled && death.detail == SIGKILL && !ours && oom_->has_struck();
+    const bool oom = signaled && death.detail == SIGKILL && !ours && was_out_of_memory(child);
     Cause doom = owner.slots.doom(slot);
     if (doom == Cause::Unknown && owner.board.cells(slot).leaving != 0) doom = Cause::Recycle;
 
@@ -204,7 +210,9 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     if (!signaled) ending.exit_code = death.detail;
     if (!owner.slots.was_ready(slot)) owner.last_words = notice.text_view();
     const bool never_came_up = !owner.slots.ever_ready();
+    const std::string cgroup = std::move(child.cgroup);
     bury(owner.children[slot]);
+    cgroups_.retire(cgroup, now);
     escapes_.on_death([&](pid_t pid) { return is_own_child(pid); }, now);
     if (expected) owner.slots.on_leaving(slot, now, actions_);
     owner.slots.on_died(slot, ending, now, actions_);
@@ -284,10 +292,16 @@ void Master::Impl::bury(std::optional<Child>& place) {
 void Master::Impl::signal(Child& child, int signo) {
     if (!child.is_born()) return;  // Its number would mean somebody else.
     child.signals_sent |= std::uint64_t{1} << signo;
-    if (signo == SIGKILL)
-        kill_group(child.process.pid);
-    else
-        send_signal(child.process.pid, signo);
+    if (signo != SIGKILL) return send_signal(child.process.pid, signo);
+    kill_group(child.process.pid);
+    if (!child.cgroup.empty()) kill_cgroup(child.cgroup);
+}
+
+/// Its own group's count tells of it alone; the host's may be another process's.
+bool Master::Impl::was_out_of_memory(const Child& child) {
+    const bool somebody = oom_->has_struck();
+    const std::optional<std::uint64_t> own = oom_kills(child.cgroup);
+    return own ? *own > 0 : somebody;
 }
 
 }  // namespace forkmill::supervisor

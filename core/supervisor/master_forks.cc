@@ -8,8 +8,10 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/base/log.h"
+#include "core/supervisor/birth_server.h"
 #include "core/supervisor/last_words.h"
 #include "core/supervisor/master_impl.h"
 
@@ -52,7 +54,9 @@ void Master::Impl::ask_for_births(std::uint16_t pool) {
     for (const std::uint32_t slot : unborn(pool)) {
         Child& child = *pools_[pool].children[slot];
         if (child.ends.empty()) continue;
-        const std::array<int, 2> fds{child.ends[0].get(), child.ends[1].get()};
+        const OwnedFd cgroup = open_cgroup(child.cgroup);
+        std::vector<int> fds{child.ends[0].get(), child.ends[1].get()};
+        if (cgroup) fds.push_back(cgroup.get());
         tell(*forks.server, notice_of(Verb::Spawn, child), fds);
         child.ends.clear();
     }
@@ -62,17 +66,24 @@ void Master::Impl::ask_for_births(std::uint16_t pool) {
 void Master::Impl::read_birth(Child& child, base::Time now) {
     const std::uint16_t pool = child.pool;
     if (const std::optional<Packet> packet = child.channel.receive())
-        register_birth(child, packet->notice.pid, now);
+        register_birth(child, packet->notice, now);
     else if (child.channel.closed())
         fail_birth(child, {}, "it died before its birth was known", now);
     act(pool, now);
 }
 
 /// The process is there, and is our child.
-void Master::Impl::register_birth(Child& child, pid_t pid, base::Time now) {
+void Master::Impl::register_birth(Child& child, const Notice& notice, base::Time now) {
+    const pid_t pid = notice.pid;
     base::Result<Spawned> process =
         is_own_child(pid) ? base::Failure{"another child has its number"} : adopt(pid);
     if (!process) return fail_birth(child, {}, process.failure().text, now);
+    // A server of another user may not put it there.
+    if (notice.detail == kNotInCgroup)
+        if (const int number = enter_cgroup(open_cgroup(child.cgroup).get(), pid); number != 0)
+            base::log_line(LogLevel::Warning,
+                           "a worker cannot enter its control group",
+                           {{"worker", title(child)}, {"why", std::strerror(number)}});
     child.process = std::move(process).value();
     child.err.set_prefix(stderr_prefix(child));
     places_[child.process.pid] = {child.pool, child.slot};
@@ -97,7 +108,9 @@ void Master::Impl::fail_birth(Child& child,
     base::log_line(LogLevel::Warning,
                    "worker not born",
                    {{"worker", title(child)}, {"why", owner.last_words}});
+    const std::string cgroup = std::move(child.cgroup);
     bury(owner.children[slot]);
+    cgroups_.retire(cgroup, now);
     owner.slots.on_died(slot, ending, now, actions_);
 }
 
@@ -177,7 +190,9 @@ void Master::Impl::on_fork_server_notice(std::uint16_t pool, const Notice& notic
                            "the fork server has threads: workers are executed instead",
                            {{"pool", owner.spec.name}, {"threads", notice.detail}});
             for (const std::uint32_t slot : unborn(pool)) {
+                const std::string cgroup = std::move(owner.children[slot]->cgroup);
                 bury(owner.children[slot]);
+                cgroups_.retire(cgroup, now);  // Nobody was there, so it is gone at once.
                 launch_worker(pool, slot, now);
             }
             return act(pool, now);

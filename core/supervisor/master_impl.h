@@ -16,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "core/supervisor/cgroup.h"
 #include "core/supervisor/channel.h"
 #include "core/supervisor/control.h"
 #include "core/supervisor/escapes.h"
@@ -82,13 +83,14 @@ class Master::Impl {
     void listen_to_the_last(Child& child, base::Time now);
     void bury(std::optional<Child>& place);
     void signal(Child& child, int signo);
+    bool was_out_of_memory(const Child& child);
 
     // master_forks.cc: births by fork.
     static bool forks_workers(const Pool& pool);
     base::Status order_birth(std::optional<Child>& place, Child fresh);
     void ask_for_births(std::uint16_t pool);
     void read_birth(Child& child, base::Time now);
-    void register_birth(Child& child, pid_t pid, base::Time now);
+    void register_birth(Child& child, const Notice& notice, base::Time now);
     void fail_birth(Child& child, const Ending& ending, std::string_view why, base::Time now);
     void act_on_birth(Child& child, PoolAction::Kind kind, base::Time now);
     void tend_fork_server(std::uint16_t pool, base::Time now);
@@ -144,6 +146,7 @@ class Master::Impl {
     Pool adopt_pool(const PoolSpec& spec, Scoreboard board);
     void adopt_children(std::uint16_t index, const SavedPool& old, base::Time now);
     void adopt_child(std::optional<Child>& place, std::uint16_t pool, const SavedChild& saved);
+    void sweep_cgroups(base::Time now);
 
     // master_reload.cc: new configs.
     base::Result<Pool> make_pool(const PoolSpec& spec);
@@ -195,6 +198,7 @@ class Master::Impl {
     base::Time relay_tick_{};  ///< Its last sign of life.
     base::Time watch_at_{};
     Escapes escapes_;
+    Cgroups cgroups_;
     bool ready_told_ = false;
     bool stopping_told_ = false;
     bool reloading_told_ = false;

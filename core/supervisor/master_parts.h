@@ -32,6 +32,7 @@ struct Child {
     base::Time born{};
     std::uint64_t signals_sent = 0;  ///< Bit n: signal n.
     std::string reason;              ///< What it said in Verb::Failed.
+    std::string cgroup;              ///< Directory of its control group; empty: it has none.
     bool writing = false;            ///< Its channel is watched for writing.
     base::Time stood_until{};        ///< Was seen stopped, so its ticks are no older than this.
     bool channel_ended = false;

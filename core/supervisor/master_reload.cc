@@ -40,6 +40,7 @@ void set_rules(PoolSpec& pool, const WorkerRules& rules) {
     pool.timeouts.drain = rules.drain_timeout;
     pool.timeouts.stop = rules.stop_timeout;
     pool.watch = {rules.hung_timeout, rules.max_memory_per_child, rules.kill_memory_per_child};
+    pool.outlives_master = rules.finish_orphaned;
 }
 
 base::Result<Master::Impl::Pool> Master::Impl::make_pool(const PoolSpec& spec) {
@@ -140,6 +141,7 @@ void Master::Impl::apply(MasterSpec fresh, base::Time now) {
     for (const PoolSpec& spec : fresh.pools)
         if (const base::Status done = apply_pool(spec, now); !done)
             fail_reload(done.failure().text);
+    cgroups_.open(fresh.cgroup);
     const bool new_relay = fresh.relay.identity != spec_.relay.identity;
     RelaySpec relay = std::exchange(fresh.relay, std::move(spec_.relay));
     fresh.pools.clear();

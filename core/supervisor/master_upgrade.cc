@@ -194,9 +194,23 @@ void Master::Impl::adopt_child(std::optional<Child>& place,
     child.channel = Channel{taken_over(saved.channel_fd)};
     child.err = StderrTail{taken_over(saved.stderr_fd), stderr_prefix(child)};
     child.born = base::Time{std::chrono::nanoseconds{saved.born_ns}};
+    if (pool != kRelayPool) child.cgroup = cgroups_.find(saved.pid);
     places_[saved.pid] = {pool, saved.slot};
     place.emplace(std::move(child));
     if (!watch(*place)) signal(*place, SIGKILL);
+}
+
+/// Groups that a master of the same state_dir left, which may have been this very process.
+void Master::Impl::sweep_cgroups(base::Time now) {
+    cgroups_.sweep(
+        [&](const std::string& directory) {
+            return std::ranges::any_of(pools_, [&](const Pool& pool) {
+                return std::ranges::any_of(pool.children, [&](const std::optional<Child>& child) {
+                    return child && child->cgroup == directory;
+                });
+            });
+        },
+        now);
 }
 
 }  // namespace forkmill::supervisor

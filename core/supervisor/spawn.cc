@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <linux/close_range.h>
+#include <linux/sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -11,6 +12,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
@@ -59,6 +61,7 @@ void die_with(pid_t parent) {
 
 /// What every child does first. Signals are blocked here since before the fork.
 void become_child(pid_t parent, int stderr_fd, const std::vector<int>& keep) {
+    // Not the parent too: a child that has left its group again (end_group()) would be put back.
     ::setpgid(0, 0);
     die_with(parent);
     null_stdin();
@@ -69,21 +72,22 @@ void become_child(pid_t parent, int stderr_fd, const std::vector<int>& keep) {
 
 /// Forks with all signals blocked, so that no handler of the parent runs in the child.
 template <class Child>
-base::Result<Spawned> fork_with(const Child& run_child) {
+base::Result<Spawned> fork_with(const Child& run_child, int cgroup_fd = -1) {
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
     ::sigprocmask(SIG_SETMASK, &all, &before);
     const pid_t parent = ::getpid();
-    const pid_t pid = ::fork();
-    if (pid == 0) run_child(parent);
+    pid_t pid = cgroup_fd >= 0 ? fork_into(cgroup_fd) : -1;
+    const bool placed = pid >= 0 || cgroup_fd < 0;
+    if (pid < 0) pid = ::fork();
+    if (pid == 0) run_child(parent, placed ? 0 : enter_cgroup(cgroup_fd, 0));
     const int fork_error = errno;
     ::sigprocmask(SIG_SETMASK, &before, nullptr);
     if (pid < 0) {
         errno = fork_error;
         return base::system_failure("cannot fork");
     }
-    ::setpgid(pid, pid);  // The child does it too; whoever comes first, the group is there.
     OwnedFd pidfd{static_cast<int>(::syscall(SYS_pidfd_open, pid, 0U))};
     if (!pidfd) {
         const base::Failure failure = base::system_failure("cannot watch a child");
@@ -95,13 +99,17 @@ base::Result<Spawned> fork_with(const Child& run_child) {
     return Spawned{pid, std::move(pidfd)};
 }
 
-[[noreturn]] void give_up(const char* what, const char* name, int number) {
+void warn(const char* what, int number, const char* name = "") {
     say("forkmill: cannot ");
     say(what);
     say(name);
     say(": ");
     say(::strerrordesc_np(number));
     say("\n");
+}
+
+[[noreturn]] void give_up(const char* what, const char* name, int number) {
+    warn(what, number, name);
     const bool for_ever = number == ENOENT || number == EACCES || number == ENOEXEC ||
                           number == ENOTDIR || number == ELOOP || number == EPERM ||
                           number == EINVAL;
@@ -117,15 +125,17 @@ base::Result<Spawned> spawn_program(const Program& program) {
     const std::vector<char*> argv = pointers(arguments);
     const std::vector<char*> envp = pointers(environment);
     const std::vector<int> keep = sorted_fds(program.keep_fds);
-    return fork_with([&](pid_t parent) {
+    const auto run_child = [&](pid_t parent, int not_placed) {
         become_child(parent, program.stderr_fd, keep);
+        if (not_placed != 0) warn("enter its control group", not_placed);
         for (const int fd : keep) ::fcntl(fd, F_SETFD, 0);
         if (const char* refused = assume(program.privileges))
             give_up("take its privileges: ", refused, errno);
         die_with(parent);
         ::execve(argv[0], argv.data(), envp.data());
         give_up("execute ", argv[0], errno);
-    });
+    };
+    return fork_with(run_child, program.cgroup_fd);
 }
 
 base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
@@ -133,12 +143,28 @@ base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
     const std::vector<int> keep = sorted_fds(keep_fds);
     std::fflush(nullptr);  // Else the child would print what the parent has buffered once more.
     // An exception must not run into the code that the parent was in: noexcept ends the child.
-    return fork_with([&](pid_t parent) noexcept {
+    return fork_with([&](pid_t parent, int) noexcept {
         become_child(parent, -1, keep);
         const int code = body();
         std::fflush(nullptr);
         ::_exit(code);
     });
+}
+
+pid_t fork_into(int cgroup_fd) {
+    clone_args wanted{};
+    wanted.flags = CLONE_INTO_CGROUP;
+    wanted.exit_signal = SIGCHLD;
+    wanted.cgroup = static_cast<std::uint64_t>(cgroup_fd);
+    return static_cast<pid_t>(::syscall(SYS_clone3, &wanted, sizeof wanted));
+}
+
+int enter_cgroup(int cgroup_fd, pid_t process) {
+    const int procs = ::openat(cgroup_fd, "cgroup.procs", O_WRONLY | O_CLOEXEC);
+    if (procs < 0) return errno;
+    const int refused = ::dprintf(procs, "%d", process) > 0 ? 0 : errno;
+    ::close(procs);
+    return refused;
 }
 
 base::Result<Spawned> adopt(pid_t child) {

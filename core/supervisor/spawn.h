@@ -27,6 +27,7 @@ struct Program {
     std::vector<int> keep_fds;
     int stderr_fd = -1;  ///< Becomes 2; −1: the parent's.
     Privileges privileges = {};
+    int cgroup_fd = -1;  ///< A control group's directory, in which it is born; −1: the parent's.
 };
 
 struct Spawned {
@@ -41,6 +42,13 @@ base::Result<Spawned> spawn_program(const Program& program);
 /// Runs `body` in the child, which leaves by _exit with what it returns. `keep_fds` as above.
 base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
                                  const std::function<int()>& body);
+
+/// A fork into a control group, given by its directory. What glibc's fork() does beside, it does
+/// for threads and stdio: the child may only exec, _exit, or fork() a whole process.
+pid_t fork_into(int cgroup_fd);
+/// Puts a process (0: this one) into a group, which costs milliseconds in which nobody on the host
+/// forks. Returns the error's number, or 0.
+int enter_cgroup(int cgroup_fd, pid_t process);
 
 /// A child that somebody else forked and that this process, a subreaper, adopted.
 base::Result<Spawned> adopt(pid_t child);

@@ -144,7 +144,7 @@ bool is_child_of(pid_t parent, pid_t child) {
 }
 
 SUPERVISION(27, AProcessThatEscapesDisturbsNobodyAndIsReapedByTheMaster) {
-    Daemon& broker = start_pool({.workers = 2});
+    Daemon& broker = start_pool({.workers = 2, .yaml = "cgroup: off\n"});
     const std::vector<pid_t> before = workers();
     Gate gate{gate_file()};
     auto result = pool().apply_async(escape.with({.at_most_once = true}), notes(), gate.name());

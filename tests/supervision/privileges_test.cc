@@ -247,7 +247,7 @@ SUPERVISION(08, ANewMasterTakesTheResultOfAnOrphan) {
 }
 
 SUPERVISION(27, WhatLeftItsWorkersSessionIsToldOfOnceAndLeftAlone) {
-    Daemon& broker = start_pool({.workers = 1});
+    Daemon& broker = start_pool({.workers = 1, .yaml = "cgroup: off\n"});
     const pid_t daemon = pool().apply(start_daemon);
     const std::string told = "process escaped its worker";
     const auto kill_worker = [&] {

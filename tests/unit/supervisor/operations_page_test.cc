@@ -162,6 +162,11 @@ TEST_P(Unit, LetsAStopTakeItsTime) {
     EXPECT_EQ(value("KillMode"), "mixed");
 }
 
+TEST_P(Unit, GivesItsProgramControlGroupsThatItMayWriteTo) {
+    EXPECT_EQ(value("Delegate"), "yes");
+    EXPECT_TRUE(lines(text(), "ProtectControlGroups=").empty());
+}
+
 INSTANTIATE_TEST_SUITE_P(Deploy,
                          Unit,
                          testing::Values(std::pair{"forkmilld", "broker/main.cc"},
