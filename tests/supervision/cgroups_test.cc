@@ -6,6 +6,7 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <utility>
 
@@ -235,6 +236,35 @@ TEST_F(Delegated, supervision_27_OnlyWhatIsMarkedAsDelegatedIsUsedUnasked) {
     EXPECT_EQ(groups().size(), marked ? 1U : 0U);
     end_all();
     EXPECT_EQ(::rmdir(leaf.c_str()), 0);
+}
+
+/// Of the server's user, who may not put them anywhere, they come there all the same.
+TEST_F(Grouped, WorkersOfAForkServerHaveTheirOwnToo) {
+    fs::permissions(directory_.path(), fs::perms::others_exec, fs::perm_options::add);
+    for (const std::string user : {"", "    user: nobody\n"}) {
+        if (!user.empty() && ::geteuid() != 0) continue;
+        SCOPED_TRACE(user);
+        Daemon& broker = start_pool({.workers = 2,
+                                     .executable = user.empty() ? "" : "stock",
+                                     .pool = "    start: forkserver\n" + user,
+                                     .yaml = key()});
+        EXPECT_TRUE(in_log(broker, "fork server born"));
+        const std::vector<std::string> all = groups();
+        ASSERT_EQ(all.size(), grouped() ? 2U : 0U);
+        for (const std::string& group : all) {
+            const std::vector<pid_t> each = workers();
+            EXPECT_EQ(std::ranges::count_if(each, [&](pid_t pid) { return is_in(pid, group); }), 1);
+        }
+        if (user.empty()) {
+            start_escape(500ms);
+            EXPECT_THROW(result_->get(kLimit), TaskTimeout);
+            expect_its_end(broker);
+        }
+        result_.reset();
+        close_pool();
+        stop(broker);
+        EXPECT_EQ(groups(), std::vector<std::string>{});
+    }
 }
 
 }  // namespace
