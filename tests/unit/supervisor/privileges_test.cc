@@ -228,6 +228,7 @@ TEST(Escapes, ChildrenAndWhatIsInTheirGroupsAreNone) {
     const auto spawned = spawn_program(sleeper({}));
     ASSERT_TRUE(spawned.ok());
     const pid_t pid = spawned.value().pid;
+    ASSERT_TRUE(wait_until([&] { return ::getpgid(pid) == pid; })) << "it takes its group itself";
     const base::Time start{std::chrono::seconds{1}};
     Escapes escapes;
     const auto own = [&](pid_t asked) { return asked == pid; };
