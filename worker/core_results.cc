@@ -124,7 +124,12 @@ void WorkerCore::check_leaving(base::Time now) {
         done_ = true;
         return;
     }
-    if (!welcomed_ || !idle()) return;
+    if (!idle()) return;
+    if (!welcomed_) {
+        // Nobody hears it; it stays only for those whom it owes something.
+        done_ = results_.kept() == 0;
+        return;
+    }
     if (!bye_said_ && session_.can_send()) {
         bye_said_ = true;
         say(wire::Kind::Bye, wire::Bye{"the worker leaves"});

@@ -122,8 +122,11 @@ SUPERVISION(48, ASecondInstanceIsRefusedUntilTheFirstIsGone) {
     EXPECT_EQ(run(argv, said), 75) << said;
     EXPECT_EQ(pool().apply(echo, std::string{"undisturbed"}), "undisturbed");
     close_pool();
+    const pid_t router = router_of(first);
     kill(first);
     EXPECT_TRUE(wait_until([&] { return !first.program->running(); }, kLimit));
+    // Its router dies with it, a moment later, and with that the last who listens.
+    EXPECT_TRUE(wait_until([&] { return !process_alive(router); }, kLimit));
     start_pool({.workers = 1});
     EXPECT_EQ(pool().apply(echo, std::string{"again"}), "again");
 }

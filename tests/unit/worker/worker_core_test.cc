@@ -292,12 +292,26 @@ TEST(WorkerCore, RecycleReturnsWhatHasNotBegun) {
 TEST(WorkerCore, LeavesInTimeWhenTheBrokerIsGone) {
     Fixture f;
     f.connect();
+    f.tell_template();
+    f.lease(1);
+    f.finish(f.hands.begin(f.now), "owed");
     f.cut();
     f.core->leave(Leaving::Drain, 10s, f.now);
     f.pass(9s);
     EXPECT_FALSE(f.core->done());
     f.pass(1s);
     EXPECT_TRUE(f.core->done());
+}
+
+TEST(WorkerCore, LeavesAtOnceWhenThereIsNoBrokerAndItOwesNothing) {
+    Fixture never;
+    never.core->leave(Leaving::Drain, 10s, never.now);
+    EXPECT_TRUE(never.core->done());
+    Fixture cut;
+    cut.connect();
+    cut.cut();
+    cut.core->leave(Leaving::Recycle, {}, cut.now);
+    EXPECT_TRUE(cut.core->done());
 }
 
 TEST(WorkerCore, StaleLeasesAreDroppedWithTheirResults) {
