@@ -146,23 +146,23 @@ std::string Master::Impl::status_json() const {
     std::vector<std::string> pools;
     for (const Pool& pool : pools_) {
         const PoolSlots& slots = pool.slots;
-        pools.push_back(object({field("name", pool.spec.name),
-                                field("workers", slots.workers()),
-                                field("ready", slots.count(SlotState::Ready)),
-                                field("starting", slots.count(SlotState::Starting)),
-                                field("draining", slots.count(SlotState::Draining)),
-                                field("suspended", slots.count(SlotState::Suspended)),
-                                field("backoff", slots.count(SlotState::Backoff)),
-                                field("failed", slots.count(SlotState::Failed)),
-                                field("unkillable", slots.count(SlotState::Unkillable)),
-                                field("version", slots.version()),
-                                field("fork_server_pid",
-                                      pool.forks.server ? pool.forks.server->process.pid : 0),
-                                field("state",
-                                      slots.closed()    ? "closed"
-                                      : slots.broken()  ? "broken"
-                                      : slots.rolling() ? "rolling"
-                                                        : "whole")}));
+        pools.push_back(object(
+            {field("name", pool.spec.name),
+             field("workers", slots.workers()),
+             field("ready", slots.count(SlotState::Ready)),
+             field("starting", slots.count(SlotState::Starting)),
+             field("draining", slots.count(SlotState::Draining)),
+             field("suspended", slots.count(SlotState::Suspended)),
+             field("backoff", slots.count(SlotState::Backoff)),
+             field("failed", slots.count(SlotState::Failed)),
+             field("unkillable", slots.count(SlotState::Unkillable)),
+             field("version", slots.version()),
+             field("fork_server_pid", pool.forks.server ? pool.forks.server->process.pid : 0),
+             field("state",
+                   slots.closed()    ? "closed"
+                   : slots.broken()  ? "broken"
+                   : slots.rolling() ? "rolling"
+                                     : "whole")}));
     }
     return object({field("pid", ::getpid()),
                    field("phase", phase),
