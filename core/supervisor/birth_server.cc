@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <optional>
 
@@ -31,7 +30,7 @@ std::optional<Packet> next_packet(Channel& channel) {
 }
 
 /// Returns once this process's parent, which is about to leave, is gone and another has adopted
-/// it. The kernel sends the signal after that. REQUIRES: all signals are blocked.
+/// it, in a group of its own. REQUIRES: all signals are blocked.
 void await_adoption(pid_t parent) {
     sigset_t told;
     ::sigemptyset(&told);
@@ -40,9 +39,14 @@ void await_adoption(pid_t parent) {
     // It may have left before the line above.
     while (::getppid() == parent && ::sigwaitinfo(&told, nullptr) < 0 && errno == EINTR) {
     }
+    // One who sees the new parent may be ahead of the signal. This takes the kernel's lock under
+    // which it is adopted and told, so both are behind us; ignoring the signal throws it away.
+    ::setpgid(0, 0);
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-    // Ignoring it throws one away that came between the two looks at the parent.
+    struct sigaction before {};
+    ::sigaction(SIGRTMAX, nullptr, &before);
     ::signal(SIGRTMAX, SIG_IGN);
+    ::sigaction(SIGRTMAX, &before, nullptr);
 }
 
 /// From the fork to the worker's first line.
@@ -50,13 +54,14 @@ void await_adoption(pid_t parent) {
                              bool placed,
                              pid_t parent,
                              pid_t master,
+                             const sigset_t& mask,
                              const std::function<int(NewBorn)>& live) noexcept {
-    ::setpgid(0, 0);
     await_adoption(parent);
     NewBorn born{order.notice.slot, order.notice.generation, Channel{std::move(order.fds[0])}};
     ::dup2(order.fds[1].get(), STDERR_FILENO);
     detach_inherited_fds({born.channel.fd()});
-    reset_signals();
+    // What the initializer made of signals holds for the worker too.
+    ::sigprocmask(SIG_SETMASK, &mask, nullptr);
     if (::getppid() != master) ::_exit(0);  // PDEATHSIG was set too late to tell.
     Notice notice = order.notice;
     notice.verb = Verb::Born;
@@ -69,13 +74,13 @@ void await_adoption(pid_t parent) {
         if (answer->notice.verb == Verb::Born) break;
     }
     const int code = live(std::move(born));
-    std::fflush(nullptr);
+    flush_output();
     ::_exit(code);
 }
 
 /// By way of a process that leaves at once, so that the new one is nobody's here.
 base::Status give_birth(Packet& order, const std::function<int(NewBorn)>& live) {
-    std::fflush(nullptr);  // Else the child would print what is buffered once more.
+    flush_output();
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -88,7 +93,7 @@ base::Status give_birth(Packet& order, const std::function<int(NewBorn)>& live) 
     if (middle == 0) {
         const pid_t parent = ::getpid();
         const pid_t child = ::fork();
-        if (child == 0) begin_life(order, placed, parent, master, live);
+        if (child == 0) begin_life(order, placed, parent, master, before, live);
         ::_exit(child < 0 ? errno : 0);
     }
     int number = middle < 0 ? errno : 0;

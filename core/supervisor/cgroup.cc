@@ -21,6 +21,7 @@
 #include <sstream>
 #include <utility>
 
+#include "core/base/identity.h"
 #include "core/base/log.h"
 
 namespace forkmill::supervisor {
@@ -174,6 +175,8 @@ std::string read_cgroup(base::ConfigSection root) {
 }
 
 std::string cgroup_name(const std::string& state_dir) {
+    // Pids alone meet again where containers share a place, and a name is a right to kill.
+    static const std::uint64_t number = base::random_number();
     struct stat about {};
     std::array<char, 64> name{};
     if (!state_dir.empty() && ::stat(state_dir.c_str(), &about) == 0)
@@ -183,7 +186,8 @@ std::string cgroup_name(const std::string& state_dir) {
                       static_cast<unsigned long long>(about.st_dev),
                       static_cast<unsigned long long>(about.st_ino));
     else
-        std::snprintf(name.data(), name.size(), "forkmill-pid-%d", static_cast<int>(::getpid()));
+        std::snprintf(
+            name.data(), name.size(), "forkmill-%llx", static_cast<unsigned long long>(number));
     return name.data();
 }
 

@@ -13,7 +13,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <iostream>
 #include <utility>
 
 #include "core/supervisor/fork_server_loop.h"
@@ -22,13 +21,6 @@
 namespace forkmill::supervisor {
 
 namespace {
-
-/// What is buffered would be written twice, by the program and by each child that flushes it.
-void flush_output() {
-    std::cout.flush();
-    std::clog.flush();
-    std::fflush(nullptr);
-}
 
 /// Waits for the end of a process; false at the limit, or when there is nothing to watch.
 bool has_ended(int pidfd, base::Duration limit) {

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
-#include <iostream>
 #include <memory>
 #include <unordered_map>
 
@@ -188,8 +187,6 @@ void ForkLoop::spawn(Packet packet) {
         take_group_along();
         if (birth.cells != nullptr) birth.cells->pid = static_cast<std::uint32_t>(::getpid());
         const int code = options_.worker(birth);
-        std::cout.flush();
-        std::clog.flush();
         end_group();
         return code;
     });

@@ -66,8 +66,9 @@ struct PoolSpec {
     WatchRules watch;
     SizingRule sizing = {};  ///< Where it varies(), `workers` is only the beginning.
     std::uint32_t threads = 1;
-    bool fork_server =
-        false;  ///< Workers are forked from a process of their kind (birth_server.h).
+    bool fork_server = false;      ///< Workers are forked from a process of their kind
+                                   ///< (birth_server.h); this replaces it, if not them:
+    std::string fork_identity;     ///< `identity`, and what else it has them born with.
     bool outlives_master = false;  ///< Its workers finish what they run when their master dies.
 };
 

@@ -176,21 +176,13 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     const std::uint16_t pool = child.pool;
     const std::uint32_t slot = child.slot;
     Pool& owner = pools_[pool];
-    const bool signaled = death.kind == ChildEvent::Kind::Signaled;
-    const bool ours = signaled && (child.signals_sent >> death.detail & 1) != 0;
-    const bool oom = signaled && death.detail == SIGKILL && !ours && was_out_of_memory(child);
     Cause doom = owner.slots.doom(slot);
     if (doom == Cause::Unknown && owner.board.cells(slot).leaving != 0) doom = Cause::Recycle;
 
-    Notice notice = notice_of(Verb::Died, child);
-    notice.cause = cause_of(death, doom, ours, oom);
-    notice.detail = death.detail;
-    notice.rss_peak = death.rss_peak;
-    notice.core_dumped = death.core_dumped ? 1 : 0;
+    Notice notice = notice_of_death(child, death, doom);
     const std::vector<std::uint64_t> leases = owner.board.running_leases(slot);
     notice.lease_count = static_cast<std::uint32_t>(std::min(leases.size(), kLeasesInNotice));
     std::copy_n(leases.begin(), notice.lease_count, notice.leases.begin());
-    notice.set_text(child.reason.empty() ? last_words(child.err.tail()) : child.reason);
     tell_relay(notice);
 
     const bool expected = notice.cause == Cause::Recycle || notice.cause == Cause::Drain;
@@ -207,9 +199,8 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     Ending ending;
     ending.in_task = !leases.empty();
     ending.tasks_done = owner.board.tasks_done(slot);
-    if (!signaled) ending.exit_code = death.detail;
+    if (death.kind == ChildEvent::Kind::Exited) ending.exit_code = death.detail;
     if (!owner.slots.was_ready(slot)) owner.last_words = notice.text_view();
-    const bool never_came_up = !owner.slots.ever_ready();
     const std::string cgroup = std::move(child.cgroup);
     bury(owner.children[slot]);
     cgroups_.retire(cgroup, now);
@@ -217,14 +208,33 @@ void Master::Impl::on_worker_death(Child& child, const ChildEvent& death, base::
     if (expected) owner.slots.on_leaving(slot, now, actions_);
     owner.slots.on_died(slot, ending, now, actions_);
     act(pool, now);
-    // At the start only: a pool that a reload brings must not end those that serve.
-    if (never_came_up && ending.exit_code == kExitConfig && phase_ == Phase::Running &&
-        !ready_told_) {
-        base::log_line(LogLevel::Error,
-                       "pool cannot start",
-                       {{"pool", pools_[pool].spec.name}, {"why", owner.last_words}});
-        stop(spec_.shutdown_timeout, kExitConfig, now);
-    }
+    stop_if_misconfigured(pool, ending, now);
+}
+
+/// As it is told: why, and its last words.
+Notice Master::Impl::notice_of_death(const Child& child, const ChildEvent& death, Cause doom) {
+    const bool signaled = death.kind == ChildEvent::Kind::Signaled;
+    const bool ours = signaled && (child.signals_sent >> death.detail & 1) != 0;
+    const bool oom = signaled && death.detail == SIGKILL && !ours && was_out_of_memory(child);
+    Notice notice = notice_of(Verb::Died, child);
+    notice.cause = cause_of(death, doom, ours, oom);
+    notice.detail = death.detail;
+    notice.rss_peak = death.rss_peak;
+    notice.core_dumped = death.core_dumped ? 1 : 0;
+    notice.set_text(child.reason.empty() ? last_words(child.err.tail()) : child.reason);
+    return notice;
+}
+
+/// At the start only: a pool that a reload brings must not end those that serve.
+void Master::Impl::stop_if_misconfigured(std::uint16_t pool, const Ending& ending, base::Time now) {
+    const Pool& owner = pools_[pool];
+    if (owner.slots.ever_ready() || ending.exit_code != kExitConfig || phase_ != Phase::Running ||
+        ready_told_)
+        return;
+    base::log_line(LogLevel::Error,
+                   "pool cannot start",
+                   {{"pool", owner.spec.name}, {"why", owner.last_words}});
+    stop(spec_.shutdown_timeout, kExitConfig, now);
 }
 
 void Master::Impl::on_relay_death(const ChildEvent& death, base::Time now) {

@@ -187,7 +187,10 @@ std::string Master::Impl::crashes_json() const {
     for (auto crash = crashes_.rbegin(); crash != crashes_.rend(); ++crash) {
         const auto uptime = std::chrono::duration_cast<std::chrono::milliseconds>(crash->uptime);
         items.push_back(object({field("pool", crash->pool),
-                                field("slot", crash->notice.slot),
+                                field("slot",
+                                      crash->notice.slot == kForkServerSlot
+                                          ? -1
+                                          : static_cast<std::int64_t>(crash->notice.slot)),
                                 field("pid", crash->notice.pid),
                                 field("birth", crash->notice.generation),
                                 field("cause", name_of(crash->notice.cause)),

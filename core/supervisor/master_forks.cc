@@ -2,9 +2,10 @@
 // Births by fork: a pool with a fork server has its workers forked from a process of their kind
 // that has loaded and initialized everything already (birth_server.h).
 //
-// A birth is a Child without a process yet. Its slot is Starting all the while, so its deadline
-// covers the server's start, too. The server itself is started when a birth needs it, and lives as
-// long as it is of the version that is born now. It fails births, never workers.
+// A birth is a Child without a process yet, in a slot that is Starting. While the server starts,
+// the server's deadline counts; once it is asked for a birth, the birth's. The server is started
+// when a birth needs it, and lives as long as it is of the version that is born now. It fails
+// births, never workers.
 #include <signal.h>
 
 #include <algorithm>
@@ -12,7 +13,6 @@
 
 #include "core/base/log.h"
 #include "core/supervisor/birth_server.h"
-#include "core/supervisor/last_words.h"
 #include "core/supervisor/master_impl.h"
 
 namespace forkmill::supervisor {
@@ -21,7 +21,7 @@ using base::LogLevel;
 
 bool Master::Impl::forks_workers(const Pool& pool) {
     return pool.spec.fork_server &&
-           !(pool.forks.threaded && pool.forks.identity == pool.spec.identity);
+           !(pool.forks.threaded && pool.forks.identity == pool.spec.fork_identity);
 }
 
 std::vector<std::uint32_t> Master::Impl::unborn(std::uint16_t pool) const {
@@ -36,20 +36,23 @@ base::Status Master::Impl::order_birth(std::optional<Child>& place, Child fresh)
     if (!ends) return ends.failure();
     for (OwnedFd& end : ends.value()) fresh.ends.push_back(std::move(end));
     const std::uint16_t pool = fresh.pool;
+    const std::uint32_t slot = fresh.slot;
+    const base::Time now = fresh.born;
     place.emplace(std::move(fresh));
     if (!watch_ends(*place)) {
         bury(place);
         return base::Failure{"cannot watch a birth"};
     }
-    ask_for_births(pool);
+    pools_[pool].slots.on_waiting(slot, now);
+    ask_for_births(pool, now);
     return base::Done{};
 }
 
 /// Of a server that is not up yet, nothing is asked.
-void Master::Impl::ask_for_births(std::uint16_t pool) {
+void Master::Impl::ask_for_births(std::uint16_t pool, base::Time now) {
     Forks& forks = pools_[pool].forks;
     if (!forks.server || forks.life.state() != SlotState::Ready ||
-        forks.identity != pools_[pool].spec.identity)
+        forks.identity != pools_[pool].spec.fork_identity)
         return;
     for (const std::uint32_t slot : unborn(pool)) {
         Child& child = *pools_[pool].children[slot];
@@ -59,6 +62,7 @@ void Master::Impl::ask_for_births(std::uint16_t pool) {
         if (cgroup) fds.push_back(cgroup.get());
         tell(*forks.server, notice_of(Verb::Spawn, child), fds);
         child.ends.clear();
+        pools_[pool].slots.on_asked(slot, now);
     }
 }
 
@@ -97,20 +101,24 @@ void Master::Impl::register_birth(Child& child, const Notice& notice, base::Time
 }
 
 /// What there may be of its process sees its channel's end, and leaves.
+void Master::Impl::bury_birth(Child& child, base::Time now) {
+    child.err.pump();
+    const std::string cgroup = std::move(child.cgroup);
+    bury(pools_[child.pool].children[child.slot]);
+    cgroups_.retire(cgroup, now);
+}
+
 void Master::Impl::fail_birth(Child& child,
                               const Ending& ending,
                               std::string_view why,
                               base::Time now) {
     Pool& owner = pools_[child.pool];
     const std::uint32_t slot = child.slot;
-    child.err.pump();
     owner.last_words = why;
     base::log_line(LogLevel::Warning,
                    "worker not born",
                    {{"worker", title(child)}, {"why", owner.last_words}});
-    const std::string cgroup = std::move(child.cgroup);
-    bury(owner.children[slot]);
-    cgroups_.retire(cgroup, now);
+    bury_birth(child, now);
     owner.slots.on_died(slot, ending, now, actions_);
 }
 
@@ -118,9 +126,8 @@ void Master::Impl::act_on_birth(Child& child, PoolAction::Kind kind, base::Time 
     using Kind = PoolAction::Kind;
     if (kind != Kind::Term && kind != Kind::Abort && kind != Kind::Kill) return;
     Forks& forks = pools_[child.pool].forks;
-    // It was asked, and did not answer for so long.
-    const bool stuck = kind == Kind::Abort && child.ends.empty();
-    if (stuck)
+    // The server was asked, and did not answer for so long.
+    if (kind == Kind::Abort)
         act_on_fork_server(child.pool,
                            forks.life.step(SlotEvent::Hang, now, pools_[child.pool].spec.timeouts));
     fail_birth(child, {}, kind == Kind::Abort ? "start_timeout is over" : "it is not wanted", now);
@@ -134,16 +141,32 @@ void Master::Impl::tend_fork_server(std::uint16_t pool, base::Time now) {
     if (forks.life.is_due(now))
         act_on_fork_server(pool, forks.life.step(SlotEvent::Deadline, now, timeouts));
     const bool wanted = forks_workers(owner) && !owner.slots.closed();
-    const bool former = forks.identity != owner.spec.identity;
-    if (forks.server && (!wanted || former))
+    const bool former = forks.identity != owner.spec.fork_identity;
+    if (forks.server && (!wanted || former)) {
+        forks.retired = true;
         act_on_fork_server(pool, forks.life.step(SlotEvent::Kill, now, timeouts));
+    }
     if (!wanted || forks.server || unborn(pool).empty()) return;
     const base::Status launched = launch_fork_server(pool, now);
     if (launched) return;
-    for (const std::uint32_t slot : unborn(pool))
-        fail_birth(
-            *owner.children[slot], {.exit_code = kExitTempFail}, launched.failure().text, now);
+    fail_births(pool, unborn(pool), {.exit_code = kExitTempFail}, launched.failure().text, now);
     act(pool, now);
+}
+
+/// For one reason, which is not theirs.
+void Master::Impl::fail_births(std::uint16_t pool,
+                               const std::vector<std::uint32_t>& slots,
+                               const Ending& ending,
+                               std::string_view why,
+                               base::Time now) {
+    if (slots.empty()) return;
+    Pool& owner = pools_[pool];
+    owner.last_words = why;
+    base::log_line(LogLevel::Warning,
+                   "workers not born",
+                   {{"pool", owner.spec.name}, {"count", slots.size()}, {"why", why}});
+    for (const std::uint32_t slot : slots) bury_birth(*owner.children[slot], now);
+    owner.slots.on_births_failed(slots, ending, now, actions_);
 }
 
 base::Status Master::Impl::launch_fork_server(std::uint16_t pool, base::Time now) {
@@ -156,8 +179,8 @@ base::Status Master::Impl::launch_fork_server(std::uint16_t pool, base::Time now
     fresh.born = now;
     const base::Status launched = launch(forks.server, std::move(fresh), owner.spec.command);
     if (!launched) return launched;
-    forks.identity = owner.spec.identity;
-    forks.threaded = false;
+    forks.identity = owner.spec.fork_identity;
+    forks.threaded = forks.retired = forks.came_up = false;
     forks.life.step(SlotEvent::Launched, now, owner.spec.timeouts);
     base::log_line(LogLevel::Info,
                    "fork server born",
@@ -171,7 +194,8 @@ void Master::Impl::on_fork_server_notice(std::uint16_t pool, const Notice& notic
     switch (notice.verb) {
         case Verb::Up:
             forks.life.step(SlotEvent::Up, now, owner.spec.timeouts);
-            return ask_for_births(pool);
+            forks.came_up = true;
+            return ask_for_births(pool, now);
         case Verb::Failed:
             forks.server->reason = notice.text_view();
             return;
@@ -183,16 +207,15 @@ void Master::Impl::on_fork_server_notice(std::uint16_t pool, const Notice& notic
             return act(pool, now);
         }
         case Verb::Threaded: {
-            if (std::exchange(forks.threaded, true) || forks.identity != owner.spec.identity)
+            if (std::exchange(forks.threaded, true) || forks.identity != owner.spec.fork_identity)
                 return;
             // A fork copies one thread: locks that the others hold would be held for ever.
             base::log_line(LogLevel::Warning,
                            "the fork server has threads: workers are executed instead",
                            {{"pool", owner.spec.name}, {"threads", notice.detail}});
             for (const std::uint32_t slot : unborn(pool)) {
-                const std::string cgroup = std::move(owner.children[slot]->cgroup);
-                bury(owner.children[slot]);
-                cgroups_.retire(cgroup, now);  // Nobody was there, so it is gone at once.
+                bury_birth(*owner.children[slot], now);
+                owner.slots.on_asked(slot, now);
                 launch_worker(pool, slot, now);
             }
             return act(pool, now);
@@ -209,28 +232,29 @@ void Master::Impl::on_fork_server_death(std::uint16_t pool,
     Pool& owner = pools_[pool];
     Forks& forks = owner.forks;
     listen_to_the_last(*forks.server, now);
-    const Child& server = *forks.server;
-    const bool ended_by_us = server.signals_sent != 0;
-    const bool exited = death.kind == ChildEvent::Kind::Exited;
-    const std::string reason =
-        server.reason.empty() ? last_words(server.err.tail()) : server.reason;
-    base::log_line(ended_by_us ? LogLevel::Info : LogLevel::Warning,
+    const Notice notice = notice_of_death(*forks.server, death, Cause::Unknown);
+    base::log_line(forks.retired ? LogLevel::Info : LogLevel::Warning,
                    "fork server died",
                    {{"pool", owner.spec.name},
                     {"pid", death.pid},
-                    {"cause", exited ? "exit" : "signal"},
+                    {"cause", name_of(notice.cause)},
                     {"detail", death.detail}});
-    const bool failed = !ended_by_us && forks.life.state() != SlotState::Ready;
+    if (!forks.retired) record_crash(*forks.server, notice, now);
+    const bool failed = !forks.came_up && !forks.retired;
     bury(forks.server);
-    forks.life.step(SlotEvent::Died, now, owner.spec.timeouts);
-    forks.life.step(SlotEvent::Retire, now, owner.spec.timeouts);
+    forks.life = {};
+    std::vector<std::uint32_t> lost = unborn(pool);
+    std::erase_if(
+        lost, [&](std::uint32_t slot) { return !failed && !owner.children[slot]->ends.empty(); });
     Ending ending;
-    if (exited) ending.exit_code = death.detail;
-    for (const std::uint32_t slot : unborn(pool)) {
-        Child& child = *owner.children[slot];
-        if (failed || child.ends.empty()) fail_birth(child, ending, reason, now);
-    }
+    if (death.kind == ChildEvent::Kind::Exited) ending.exit_code = death.detail;
+    std::string why{notice.text_view()};
+    if (why.empty())
+        why = "the fork server died: " + std::string{name_of(notice.cause)} + " " +
+              std::to_string(death.detail);
+    fail_births(pool, lost, ending, why, now);
     act(pool, now);
+    if (failed) stop_if_misconfigured(pool, ending, now);
 }
 
 void Master::Impl::act_on_fork_server(std::uint16_t pool, SlotAct act) {
@@ -238,9 +262,12 @@ void Master::Impl::act_on_fork_server(std::uint16_t pool, SlotAct act) {
     if (!server) return;
     if (act == SlotAct::SendAbort) signal(*server, SIGABRT);
     if (act == SlotAct::SendKill) signal(*server, SIGKILL);
-    if (act == SlotAct::Alarm)
-        base::log_line(
-            LogLevel::Error, "fork server survives SIGKILL", {{"pool", pools_[pool].spec.name}});
+    if (act != SlotAct::Alarm) return;
+    // It blocks nobody: from now on it is an orphan that this process will reap.
+    base::log_line(
+        LogLevel::Error, "fork server survives SIGKILL", {{"pool", pools_[pool].spec.name}});
+    bury(server);
+    pools_[pool].forks.life = {};
 }
 
 }  // namespace forkmill::supervisor

@@ -84,13 +84,21 @@ class Master::Impl {
     void bury(std::optional<Child>& place);
     void signal(Child& child, int signo);
     bool was_out_of_memory(const Child& child);
+    Notice notice_of_death(const Child& child, const ChildEvent& death, Cause doom);
+    void stop_if_misconfigured(std::uint16_t pool, const Ending& ending, base::Time now);
 
     // master_forks.cc: births by fork.
     static bool forks_workers(const Pool& pool);
     base::Status order_birth(std::optional<Child>& place, Child fresh);
-    void ask_for_births(std::uint16_t pool);
+    void ask_for_births(std::uint16_t pool, base::Time now);
     void read_birth(Child& child, base::Time now);
     void register_birth(Child& child, const Notice& notice, base::Time now);
+    void bury_birth(Child& child, base::Time now);
+    void fail_births(std::uint16_t pool,
+                     const std::vector<std::uint32_t>& slots,
+                     const Ending& ending,
+                     std::string_view why,
+                     base::Time now);
     void fail_birth(Child& child, const Ending& ending, std::string_view why, base::Time now);
     void act_on_birth(Child& child, PoolAction::Kind kind, base::Time now);
     void tend_fork_server(std::uint16_t pool, base::Time now);

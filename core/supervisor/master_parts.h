@@ -48,7 +48,9 @@ struct Forks {
     std::optional<Child> server;
     Slot life;
     std::uint32_t generation = 0;
-    std::string identity;   ///< Of the workers that it gives birth to.
+    std::string identity;  ///< PoolSpec::fork_identity that it was started for.
+    bool came_up = false;
+    bool retired = false;   ///< It is of no more use, and ended.
     bool threaded = false;  ///< It has threads, so those workers are executed instead.
 };
 

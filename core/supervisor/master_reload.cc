@@ -130,6 +130,7 @@ void Master::Impl::on_probe_death(const ChildEvent& death, base::Time now) {
 
 /// Each part for itself: what fails is said and stays as it was.
 void Master::Impl::apply(MasterSpec fresh, base::Time now) {
+    cgroups_.open(fresh.cgroup);
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool) {
         const bool stays = std::any_of(fresh.pools.begin(), fresh.pools.end(), [&](const auto& p) {
             return p.name == pools_[pool].spec.name;
@@ -141,7 +142,6 @@ void Master::Impl::apply(MasterSpec fresh, base::Time now) {
     for (const PoolSpec& spec : fresh.pools)
         if (const base::Status done = apply_pool(spec, now); !done)
             fail_reload(done.failure().text);
-    cgroups_.open(fresh.cgroup);
     const bool new_relay = fresh.relay.identity != spec_.relay.identity;
     RelaySpec relay = std::exchange(fresh.relay, std::move(spec_.relay));
     fresh.pools.clear();

@@ -115,6 +115,12 @@ void Master::Impl::execute_in_place() {
                     reports_.manager->environment().end());
     std::vector<std::string> environment = environment_with(more);
     base::log_line(LogLevel::Info, "upgrade: the new program takes over", {{"program", argv[0]}});
+    // Its successor does not know fork servers; one that initializes would not see us go.
+    for (Pool& pool : pools_) {
+        if (!pool.forks.server) continue;
+        pool.forks.retired = true;
+        signal(*pool.forks.server, SIGKILL);
+    }
     set_inheritable(kept, true);
     ::execve(argv[0].c_str(), pointers(argv).data(), pointers(environment).data());
     const int number = errno;

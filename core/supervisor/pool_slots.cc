@@ -2,6 +2,7 @@
 #include "core/supervisor/pool_slots.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/base/check.h"
 
@@ -73,6 +74,42 @@ void PoolSlots::on_launched(std::uint32_t slot, std::int32_t pid) {
 void PoolSlots::on_launch_failed(std::uint32_t slot, base::Time now, Actions& out) {
     // The system has no room for a process: not the worker's fault, and no use to hurry.
     on_died(slot, Ending{.exit_code = kExitTempFail}, now, out);
+}
+
+void PoolSlots::on_waiting(std::uint32_t slot, base::Time now) {
+    SlotTimeouts unlimited = timeouts_;
+    unlimited.start = base::Duration::max();
+    Slot& life = slots_[slot].life;
+    if (life.state() == SlotState::Starting) life.adopt(SlotState::Starting, now, unlimited);
+}
+
+void PoolSlots::on_asked(std::uint32_t slot, base::Time now) {
+    Slot& life = slots_[slot].life;
+    if (life.state() == SlotState::Starting) life.adopt(SlotState::Starting, now, timeouts_);
+}
+
+void PoolSlots::on_births_failed(const std::vector<std::uint32_t>& slots,
+                                 const Ending& ending,
+                                 base::Time now,
+                                 Actions& out) {
+    if (slots.empty()) return;
+    on_died(slots.front(), ending, now, out);
+    const Slot first = slots_[slots.front()].life;
+    for (const std::uint32_t slot : slots) {
+        Entry& entry = slots_[slot];
+        if (slot == slots.front() || !entry.life.has_process()) continue;
+        step(slot, SlotEvent::Died, now, out);
+        entry.pid = 0;
+        entry.doom = Cause::Unknown;
+        const bool held_place = !std::exchange(entry.leaving, false);
+        if (first.state() == SlotState::Failed && held_place)
+            step(slot, SlotEvent::Forbid, now, out);
+        else if (first.state() == SlotState::Backoff && held_place)
+            step(slot, SlotEvent::Wait, now, out, first.deadline() - now);
+        else
+            step(slot, SlotEvent::Retire, now, out);
+    }
+    check_broken(out);
 }
 
 void PoolSlots::on_up(std::uint32_t slot, base::Time now, Actions& out) {

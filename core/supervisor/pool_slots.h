@@ -69,6 +69,14 @@ class PoolSlots {
     void on_tick(base::Time now, Actions& out);
     void on_launched(std::uint32_t slot, std::int32_t pid);
     void on_launch_failed(std::uint32_t slot, base::Time now, Actions& out);
+    /// Its birth waits for somebody who has a deadline, so it has none until on_asked().
+    void on_waiting(std::uint32_t slot, base::Time now);
+    void on_asked(std::uint32_t slot, base::Time now);
+    /// Several births came to nothing for one reason, which counts as one: all wait as long.
+    void on_births_failed(const std::vector<std::uint32_t>& slots,
+                          const Ending& ending,
+                          base::Time now,
+                          Actions& out);
     void on_up(std::uint32_t slot, base::Time now, Actions& out);
     /// It will leave on purpose soon (Verb::Ageing): its replacement starts when there is room for
     /// one more process, and once that is ready, it is drained.

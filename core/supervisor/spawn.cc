@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <iostream>
 #include <string_view>
 
 #include "core/supervisor/respawn_policy.h"
@@ -141,12 +142,12 @@ base::Result<Spawned> spawn_program(const Program& program) {
 base::Result<Spawned> fork_child(const std::vector<int>& keep_fds,
                                  const std::function<int()>& body) {
     const std::vector<int> keep = sorted_fds(keep_fds);
-    std::fflush(nullptr);  // Else the child would print what the parent has buffered once more.
+    flush_output();
     // An exception must not run into the code that the parent was in: noexcept ends the child.
     return fork_with([&](pid_t parent, int) noexcept {
         become_child(parent, -1, keep);
         const int code = body();
-        std::fflush(nullptr);
+        flush_output();
         ::_exit(code);
     });
 }
@@ -210,6 +211,12 @@ base::Status fill_standard_fds() {
         ::close(fd);
         return base::Done{};
     }
+}
+
+void flush_output() {
+    std::cout.flush();
+    std::clog.flush();
+    std::fflush(nullptr);
 }
 
 void reset_signals() {

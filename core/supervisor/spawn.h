@@ -62,6 +62,9 @@ std::vector<char*> pointers(std::vector<std::string>& texts);
 /// Opens /dev/null on those of 0–2 that are closed, so that nothing of ours lands there.
 base::Status fill_standard_fds();
 
+/// What is buffered would be written twice, by a program and by each child that flushes it.
+void flush_output();
+
 /// Default dispositions for every signal and an empty mask, as a child needs them.
 void reset_signals();
 

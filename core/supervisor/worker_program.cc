@@ -67,6 +67,8 @@ PoolSpec pool_of(WorkerProgram program) {
     pool.name = program.birth.pool;
     set_rules(pool, program.rules);
     pool.identity = identity_of(program);
+    pool.fork_identity = pool.identity + "\n" + program.birth.log_level + "\n" +
+                         std::to_string(program.rules.drain_timeout.count());
     pool.command = command_of(std::move(program));
     return pool;
 }

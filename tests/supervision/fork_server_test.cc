@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <fstream>
 
+#include "core/supervisor/control.h"
 #include "tests/supervision/supervised.h"
 
 namespace forkmill::e2e {
@@ -33,6 +34,12 @@ class ForkServer : public Supervised {
         for (std::string word; status >> word;)
             if (pid_t parent = 0; word == "PPid:" && status >> parent) return parent;
         return 0;
+    }
+    pid_t first_server(const Daemon& broker) const {
+        const std::string mark = "fork server born pool=default pid=";
+        EXPECT_TRUE(wait_until([&] { return in_log(broker, mark); }, kLimit));
+        const std::string log = test::read_text(broker.log);
+        return std::stoi(log.substr(log.find(mark) + mark.size()));
     }
     /// Any worker, replaced within the limit.
     void kill_one_worker(std::chrono::milliseconds limit = kLimit) {
@@ -170,9 +177,76 @@ TEST_F(ForkServer, AKilledMasterTakesItAlong) {
     }));
 }
 
-TEST_F(ForkServer, AnInitializerThatExits78FailsThePoolForGood) {
+TEST_F(ForkServer, AnInitializerThatExits78EndsTheMasterAtItsStart) {
     Daemon& broker = start_broker({.workers = 2, .pool = forked("exit78")});
-    EXPECT_TRUE(wait_until([&] { return in_log(broker, "will not be started again"); }, kLimit));
+    broker.expected_code = 78;
+    EXPECT_EQ(broker.program->wait(kLimit).value_or(-1), 78);
+    EXPECT_TRUE(in_log(broker, "pool cannot start"));
+}
+
+TEST_F(ForkServer, OneDeathOfItIsOneFailedBirth) {
+    Gate gate{gate_file()};
+    Daemon& broker = start_broker({.workers = 4, .pool = forked("wait_at " + gate.name())});
+    const pid_t server = first_server(broker);
+    ASSERT_EQ(::kill(server, SIGKILL), 0);
+    EXPECT_TRUE(wait_until([&] { return times_in_log(broker, "fork server born") == 2; }, kLimit));
+    gate.open();
+    pool_.emplace(ipc());
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 4; }, kLimit));
+    EXPECT_FALSE(in_log(broker, "pool broken"));
+    EXPECT_FALSE(in_log(broker, "one probe at a time"));
+    const auto crashes =
+        supervisor::ask_master((directory_ / "state").string(), "crashes", std::chrono::seconds{5});
+    ASSERT_TRUE(crashes.ok());
+    EXPECT_NE(crashes.value().text.find("\"slot\":-1"), std::string::npos) << crashes.value().text;
+}
+
+TEST_F(ForkServer, OneThatDoesNotComeUpInTimeIsEndedAndItsBirthsWait) {
+    Gate gate{gate_file()};
+    Daemon& broker = start_broker(
+        {.workers = 2, .pool = forked("wait_at " + gate.name(), "    start_timeout: 1500ms\n")});
+    EXPECT_TRUE(wait_until([&] { return times_in_log(broker, "fork server died") == 1; }, kLimit));
+    gate.open();
+    pool_.emplace(ipc());
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
+    EXPECT_EQ(times_in_log(broker, "workers not born"), 1);
+}
+
+TEST_F(ForkServer, WhatTheInitializerIgnoresItsWorkersIgnore) {
+    start_pool({.workers = 2, .pool = forked(thrive())});
+    for (const pid_t worker : workers()) {
+        std::ifstream status{"/proc/" + std::to_string(worker) + "/status"};
+        std::string ignored;
+        for (std::string word; status >> word;)
+            if (word == "SigIgn:") status >> ignored;
+        EXPECT_NE(std::stoull(ignored, nullptr, 16) >> (SIGUSR2 - 1) & 1, 0U) << ignored;
+    }
+}
+
+TEST_F(ForkServer, AReloadOfWhatWorkersAreToldAtTheirBirthReplacesItAlone) {
+    BrokerWanted wanted{.workers = 2, .pool = forked(thrive())};
+    Daemon& broker = start_pool(wanted);
+    const std::vector<pid_t> before = workers();
+    const pid_t server = initialized()[0];
+    wanted.pool = forked(thrive(), "    drain_timeout: 7s\n");
+    write_broker_config(wanted);
+    broker.program->signal(SIGHUP);
+    EXPECT_TRUE(wait_until([&] { return in_log(broker, "reload done"); }, kLimit));
+    EXPECT_TRUE(wait_until([&] { return process_state(server) == 0; }, kLimit));
+    EXPECT_EQ(workers(), before);
+    kill_one_worker();
+    EXPECT_EQ(initialized().size(), 2U);
+}
+
+TEST_F(ForkServer, AnUpgradeEndsOneThatInitializes) {
+    Gate gate{gate_file()};
+    Daemon& broker = start_broker({.workers = 2, .pool = forked("wait_at " + gate.name())});
+    const pid_t server = first_server(broker);
+    broker.program->signal(SIGUSR2);
+    EXPECT_TRUE(wait_until([&] { return process_state(server) == 0; }, kLimit));
+    gate.open();
+    pool_.emplace(ipc());
+    EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
 }
 
 }  // namespace

@@ -14,8 +14,9 @@ inline namespace v0 {
 struct FORKMILL_API Worker {
     Tasks tasks;
     /// Runs before the first task. In a pool with `start: forkserver` it runs once for all workers,
-    /// which are forked afterwards: it must leave no thread behind, and open nothing but files,
-    /// since workers find /dev/null in the place of sockets and pipes.
+    /// which are forked afterwards: it must leave no thread behind; sockets and pipes that it opens
+    /// are /dev/null in the workers, files have one offset for all, and random numbers that it
+    /// seeds repeat.
     Initializer initializer;
 
     /// The process's exit code (sysexits).

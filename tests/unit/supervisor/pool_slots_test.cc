@@ -497,5 +497,42 @@ TEST(PoolSlots, AForkThatTheSystemRefusesIsTriedAgainLater) {
     EXPECT_EQ(pool.births, 1);
 }
 
+TEST(PoolSlots, BirthsThatFailForOneReasonCountOnce) {
+    FakePool pool{8};
+    const std::vector<std::uint32_t> all{0, 1, 2, 3, 4, 5, 6, 7};
+    pool.run(0s);
+    ASSERT_EQ(pool.births, 8);
+    for (int round = 1; round < 3; ++round) {
+        pool.slots.on_births_failed(all, {.exit_code = 1}, pool.now, pool.actions);
+        pool.act();
+        EXPECT_EQ(pool.slots.count(S::Backoff), 8U);
+        EXPECT_FALSE(pool.slots.broken());
+        EXPECT_EQ(pool.count(Kind::BreakerOpened), 0);
+        pool.run(1s);
+        EXPECT_EQ(pool.births, 8 * (round + 1)) << "they waited no longer than the first";
+    }
+    pool.slots.on_births_failed(all, {.exit_code = 1}, pool.now, pool.actions);
+    pool.act();
+    EXPECT_TRUE(pool.slots.broken());
+    FakePool misconfigured{4};
+    misconfigured.run(0s);
+    misconfigured.slots.on_births_failed(
+        {0, 1, 2, 3}, {.exit_code = 78}, misconfigured.now, misconfigured.actions);
+    EXPECT_EQ(misconfigured.slots.count(S::Failed), 4U);
+}
+
+TEST(PoolSlots, ABirthThatWaitsHasNoDeadlineUntilItIsAskedFor) {
+    FakePool pool{1};
+    pool.run(0s);
+    pool.slots.on_waiting(0, pool.now);
+    pool.run(10min);
+    EXPECT_EQ(pool.slots.state(0), S::Starting);
+    pool.slots.on_asked(0, pool.now);
+    pool.run(29s);
+    EXPECT_EQ(pool.slots.state(0), S::Starting);
+    pool.run(2s);
+    EXPECT_EQ(pool.slots.state(0), S::Abort);
+}
+
 }  // namespace
 }  // namespace forkmill::supervisor
