@@ -177,7 +177,7 @@ base::Status Master::Impl::launch_fork_server(std::uint16_t pool, base::Time now
     fresh.slot = kForkServerSlot;
     fresh.generation = ++forks.generation;
     fresh.born = now;
-    const base::Status launched = launch(forks.server, std::move(fresh), owner.spec.command);
+    base::Status launched = launch(forks.server, std::move(fresh), owner.spec.command);
     if (!launched) return launched;
     forks.identity = owner.spec.fork_identity;
     forks.threaded = forks.retired = forks.came_up = false;

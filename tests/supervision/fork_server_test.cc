@@ -14,7 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using test::process_alive;
 using test::process_state;
-using test::stretched;
 using test::wait_until;
 
 class ForkServer : public Supervised {
