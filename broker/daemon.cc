@@ -40,6 +40,10 @@ constexpr const char* kPoolsVariable = "FORKMILL_ROUTER_POOLS";  // Names by ind
 
 constexpr const char* kName = "forkmilld";
 
+constexpr int kBacklog = 1024;
+/// The router of a master that was killed listens a moment longer than it.
+constexpr std::chrono::seconds kDying{2};
+
 int complain(int code, const std::string& text) {
     return supervisor::complain(kName, code, text);
 }
@@ -100,11 +104,12 @@ base::Status admit_users(const Served& served) {
 using Sockets = std::map<std::string, std::weak_ptr<const Socket>>;
 
 /// Binds what is not bound yet.
-base::Status open_sockets(Served& served, Sockets& bound) {
+base::Status open_sockets(Served& served, Sockets& bound, base::Duration patience) {
     for (const std::string& text : endpoints_of(served.config)) {
         std::shared_ptr<const Socket> socket = bound[text].lock();
         if (!socket) {
-            auto listener = net::listen_socket(net::parse_endpoint(text).value());
+            auto listener =
+                net::listen_socket(net::parse_endpoint(text).value(), kBacklog, patience);
             if (!listener.ok()) return base::Failure{text + ": " + listener.failure().text};
             socket = std::make_shared<const Socket>(std::move(listener).value());
             bound[text] = socket;
@@ -222,7 +227,9 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
     auto served = std::make_shared<Served>();
     served->config = std::move(config);
     for (PoolConfig& pool : served->config.pools) supervisor::take_modules(judged, pool.name, pool);
-    if (base::Status open = open_sockets(*served, sockets_); !open.ok()) return open.failure();
+    if (base::Status open = open_sockets(*served, sockets_, served_ ? base::Duration{} : kDying);
+        !open.ok())
+        return open.failure();
     if (served_) keep_worker_sockets(*served, *served_);
     if (base::Status admitted = admit_users(*served); !admitted.ok()) return admitted.failure();
     auto dump = supervisor::text_as_file(judged.dump);

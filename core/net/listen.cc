@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <netdb.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -59,8 +60,15 @@ Result<UniqueFd> take_lock(const std::string& path) {
     return failed("cannot lock " + name, errno);
 }
 
+/// Whether whoever serves there is gone within `patience`: its end closes what we connect.
+bool outlives(const UniqueFd& connected, base::Duration patience) {
+    pollfd ended{connected.get(), POLLRDHUP, 0};
+    const auto limit = std::chrono::ceil<std::chrono::milliseconds>(patience).count();
+    return ::poll(&ended, 1, static_cast<int>(limit)) > 0;
+}
+
 /// Clears away what a dead process left; refuses to touch anything that answers or is no socket.
-Status clear_path(const std::string& path) {
+Status clear_path(const std::string& path, base::Duration patience) {
     struct stat info {};
     if (::lstat(path.c_str(), &info) != 0)
         return errno == ENOENT ? Status{base::Done{}}
@@ -71,6 +79,8 @@ Status clear_path(const std::string& path) {
     const sockaddr_un address = address_of(path);
     const int rc =
         ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+    if (rc == 0 && patience > base::Duration{} && outlives(probe, patience))
+        return clear_path(path, {});
     // EAGAIN is a full backlog: somebody listens, however busy.
     if (rc == 0 || errno == EAGAIN || errno == EINPROGRESS)
         return Failure{"another process serves " + path, EADDRINUSE};
@@ -80,11 +90,11 @@ Status clear_path(const std::string& path) {
     return base::Done{};
 }
 
-Result<Listener> listen_on_path(const Endpoint& endpoint, int backlog) {
+Result<Listener> listen_on_path(const Endpoint& endpoint, int backlog, base::Duration patience) {
     if (Status ready = prepare_directory(endpoint.path); !ready.ok()) return ready.failure();
     Result<UniqueFd> lock = take_lock(endpoint.path);
     if (!lock.ok()) return lock.failure();
-    if (Status clear = clear_path(endpoint.path); !clear.ok()) return clear.failure();
+    if (Status clear = clear_path(endpoint.path, patience); !clear.ok()) return clear.failure();
     UniqueFd fd{::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!fd) return failed("cannot make a socket", errno);
     // Linux takes the file's mode from the socket's inode: so it is never wider, and umask, which
@@ -122,7 +132,16 @@ Result<UniqueFd> bind_tcp(const addrinfo& address, int backlog) {
     return fd;
 }
 
-Result<Listener> listen_on_tcp(const Endpoint& endpoint, int backlog) {
+/// Whether the address gets free within `patience`. Of `*`, which nobody connects to, this host's.
+bool gets_free(const addrinfo& address, base::Duration patience) {
+    UniqueFd probe{
+        ::socket(address.ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_TCP)};
+    if (!probe || patience <= base::Duration{}) return false;
+    ::connect(probe.get(), address.ai_addr, address.ai_addrlen);
+    return outlives(probe, patience);
+}
+
+Result<Listener> listen_on_tcp(const Endpoint& endpoint, int backlog, base::Duration patience) {
     addrinfo hints{};
     hints.ai_socktype = SOCK_STREAM;
     hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
@@ -140,6 +159,9 @@ Result<Listener> listen_on_tcp(const Endpoint& endpoint, int backlog) {
         for (const addrinfo* address = found; address != nullptr; address = address->ai_next) {
             if (family != AF_UNSPEC && address->ai_family != family) continue;
             Result<UniqueFd> fd = bind_tcp(*address, backlog);
+            if (!fd.ok() && fd.failure().error_number == EADDRINUSE &&
+                gets_free(*address, patience))
+                fd = bind_tcp(*address, backlog);
             if (fd.ok()) {
                 Endpoint bound = endpoint;
                 bound.port = bound_port(fd.value().get());
@@ -153,15 +175,15 @@ Result<Listener> listen_on_tcp(const Endpoint& endpoint, int backlog) {
 
 }  // namespace
 
-Result<Listener> listen_socket(const Endpoint& endpoint, int backlog) {
+Result<Listener> listen_socket(const Endpoint& endpoint, int backlog, base::Duration patience) {
     switch (endpoint.scheme) {
         case Scheme::Local:
             break;
         case Scheme::Ipc:
         case Scheme::Unix:
-            return listen_on_path(endpoint, backlog);
+            return listen_on_path(endpoint, backlog, patience);
         case Scheme::Tcp:
-            return listen_on_tcp(endpoint, backlog);
+            return listen_on_tcp(endpoint, backlog, patience);
     }
     return Failure{"an embedded pool does not listen"};
 }

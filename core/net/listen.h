@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "core/base/result.h"
+#include "core/base/time.h"
 #include "core/net/endpoint.h"
 #include "core/net/unique_fd.h"
 
@@ -23,8 +24,11 @@ struct Listener {
     Endpoint endpoint;  ///< As bound: the port is known.
 };
 
-/// Binds and listens. Fails when another process serves the endpoint, and on `local:`.
-base::Result<Listener> listen_socket(const Endpoint& endpoint, int backlog = 1024);
+/// Binds and listens. Fails when another process serves the endpoint and goes on to do so for
+/// `patience`, and on `local:`.
+base::Result<Listener> listen_socket(const Endpoint& endpoint,
+                                     int backlog = 1024,
+                                     base::Duration patience = {});
 /// Removes the socket file of a listener that ends for good. The lock file stays: removing it
 /// would let two processes hold "the" lock.
 void remove_socket_file(const Listener& listener);

@@ -3,12 +3,14 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <cerrno>
 #include <string>
+#include <thread>
 
 #include "tests/support/temp_dir.h"
 
@@ -67,6 +69,26 @@ TEST(Listen, TakesOverWhatADeadProcessLeft) {
     ASSERT_EQ(::access(endpoint.path.c_str(), F_OK), 0);
     auto next = listen_socket(endpoint);
     EXPECT_TRUE(next.ok()) << next.failure().text;
+}
+
+TEST(Listen, WaitsForOneThatIsAboutToEnd) {
+    test::TempDir dir;
+    for (const std::string& text :
+         {"unix://" + (dir / "s").string(), std::string{"tcp://127.0.0.1:*"}}) {
+        SCOPED_TRACE(text);
+        auto old = listen_socket(endpoint_of(text));
+        ASSERT_TRUE(old.ok());
+        const Endpoint endpoint = old.value().endpoint;
+        old.value().lock = {};
+        std::thread dying{[&] {
+            // Ends when somebody asks whether it lives.
+            pollfd asked{old.value().fd.get(), POLLIN, 0};
+            ::poll(&asked, 1, 20'000);
+            old.value().fd = {};
+        }};
+        EXPECT_TRUE(listen_socket(endpoint, 16, std::chrono::seconds{20}).ok());
+        dying.join();
+    }
 }
 
 TEST(Listen, NeverRemovesAFileThatIsNoSocket) {
