@@ -301,7 +301,12 @@ Engine::Snapshot Engine::snapshot(base::Time now) const {
 }
 
 std::vector<ObjectRow> Engine::objects(std::string_view prefix, std::size_t most) const {
-    return core_->objects.rows(prefix, most);
+    std::vector<ObjectRow> rows = core_->objects.rows(prefix, most);
+    for (ObjectRow& row : rows) {
+        if (const Session* owner = core_->session_at(row.holder_session); owner != nullptr)
+            row.holder = owner->info.host + ":" + std::to_string(owner->info.pid);
+    }
+    return rows;
 }
 
 std::uint64_t Engine::object_named(std::string_view name) const {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "broker/engine/objects.h"
+#include "broker/engine/status.h"
 
 namespace forkmill::engine {
 
@@ -249,9 +250,7 @@ std::vector<ObjectRow> Objects::rows(std::string_view prefix, std::size_t most) 
         row.handles = object->open.count;
         for (const WaitLine& line : object->lines) row.waiting += line.size;
         row.persistent = object->has(wire::kOpPersistent);
-        if (object->holder)
-            row.holder = std::to_string(object->holder->owner.session) + ":" +
-                         std::to_string(object->holder->owner.id);
+        if (object->holder) row.holder_session = object->holder->owner.session;
         rows.push_back(std::move(row));
     }
     return rows;

@@ -161,12 +161,4 @@ struct Member {
     std::uint32_t timer = 0;              ///< Then what it holds is taken from it.
 };
 
-/// One row of `object ls`.
-struct ObjectRow {
-    ObjectId id = 0;
-    std::string name, kind, type, holder;
-    std::uint64_t size = 0, capacity = 0, bytes = 0, handles = 0, waiting = 0;
-    bool persistent = false;
-};
-
 }  // namespace forkmill::engine

@@ -25,6 +25,8 @@
 
 namespace forkmill::engine {
 
+struct ObjectRow;
+
 /// The moment and the buffer of one call.
 struct Step {
     base::Time now;
