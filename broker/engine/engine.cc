@@ -205,6 +205,7 @@ void Engine::set_pool_broken(std::string_view pool,
 
 void Engine::schedule(base::Time now, Effects& out) {
     core_->end_attempts(now, out);
+    core_->objects.memory_free = core_->memory_free();
     core_->objects.turn_over({now, out});
     core_->schedule(now, out);
 }
