@@ -83,6 +83,7 @@ struct DeathInfo {
 };
 
 struct Core;
+struct ObjectRow;
 
 enum class Settled : std::uint8_t { Ok, Stale };
 
@@ -148,6 +149,10 @@ class Engine {
                        std::uint64_t bytes,
                        base::Time now,
                        Effects& out);
+
+    // Shared objects: an operation of any session that may submit. What it wants is answered by an
+    // effect, now or when its wait ends; its bodies are whole.
+    void operate(SessionIx session, const wire::ObjectOp& op, base::Time now, Effects& out);
 
     // Workers.
     void started(SessionIx worker, Lease lease, base::Time now, Effects& out);
@@ -215,6 +220,8 @@ class Engine {
     /// JSON-ready rows for `status`, `worker ls`, `queue ls`, task lookup; engine/status.h.
     struct Snapshot;
     Snapshot snapshot(base::Time now) const;
+    /// At most `most` objects whose names begin with `prefix`.
+    std::vector<ObjectRow> objects(std::string_view prefix, std::size_t most) const;
     /// Tasks of a queue that could run now and have no worker.
     std::uint64_t waiting(std::string_view queue) const;
     /// Throws nothing; returns the first broken invariant in words, or empty.

@@ -22,6 +22,7 @@
 #include "core/wire/batch_writer.h"
 #include "core/wire/messages.h"
 #include "core/wire/names.h"
+#include "core/wire/object_batch.h"
 #include "core/wire/reader.h"
 
 namespace forkmill::wire {

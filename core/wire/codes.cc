@@ -81,6 +81,8 @@ constexpr std::array kCodes = {
     CodeInfo{Code::LockLost, "lock_lost", Ran::Maybe, kFinal},
     CodeInfo{Code::NotOwner, "not_owner", Ran::No, kFinal},
     CodeInfo{Code::BrokenBarrier, "broken_barrier", Ran::Maybe, kFinal},
+    CodeInfo{Code::WaitTimeout, "wait_timeout", Ran::No, kRetry},
+    CodeInfo{Code::ValueChanged, "value_changed", Ran::No, kRetry},
 };
 
 constexpr bool less(const CodeInfo& row, Code code) {
@@ -139,6 +141,9 @@ std::string_view name_of(Kind kind) {
         name(Kind::Release, "RELEASE");
         name(Kind::Query, "QUERY");
         name(Kind::Reply, "REPLY");
+        name(Kind::Object, "OBJECT");
+        name(Kind::ObjectReply, "OBJECT_REPLY");
+        name(Kind::ObjectEvent, "OBJECT_EVENT");
         name(Kind::Tasks, "TASKS");
         name(Kind::Started, "STARTED");
         name(Kind::Return, "RETURN");

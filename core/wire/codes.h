@@ -84,6 +84,8 @@ enum class Code : std::uint16_t {
     LockLost,
     NotOwner,
     BrokenBarrier,
+    WaitTimeout,
+    ValueChanged,
 };
 
 struct CodeInfo {

@@ -28,7 +28,8 @@ bool is_known(Kind kind) {
 
 bool may_carry_payloads(Kind kind) {
     return kind == Kind::Submit || kind == Kind::Tasks || kind == Kind::Results ||
-           kind == Kind::Chunk;
+           kind == Kind::Chunk || kind == Kind::Object || kind == Kind::ObjectReply ||
+           kind == Kind::ObjectEvent;
 }
 
 Code check_sizes(const base::Message& message) {

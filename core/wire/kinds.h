@@ -32,6 +32,9 @@ enum class Kind : std::uint8_t {
     Release,
     Query,
     Reply,
+    Object,
+    ObjectReply,
+    ObjectEvent,
     // Numbered, broker ↔ worker.
     Tasks = 32,
     Started,

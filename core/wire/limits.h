@@ -10,7 +10,7 @@
 namespace forkmill::wire {
 
 inline constexpr std::uint8_t kMajor = 1;
-inline constexpr std::uint32_t kMinor = 0;
+inline constexpr std::uint32_t kMinor = 1;  ///< 1: shared objects.
 
 inline constexpr std::size_t kPrefixSize = 4;
 inline constexpr std::size_t kInlineBodyMax =
@@ -56,6 +56,12 @@ inline constexpr std::size_t kNestedMax = 16;          ///< ErrorInfo.nested.
 inline constexpr std::size_t kDependenciesMax = 64;
 inline constexpr std::size_t kDependencyFrameMax =
     16 * 1024;  ///< Larger values of dependencies go as chunks, so that 64 of them fit a message.
+inline constexpr std::size_t kObjectNameMax = 128;
+inline constexpr std::size_t kObjectKeyMax = 1024;   ///< A dict's packed key; expected bytes.
+inline constexpr std::size_t kObjectItemsMax = 512;  ///< Items of one operation or answer.
+inline constexpr std::size_t kObjectRefsMax = 16;    ///< Objects that one item names.
+inline constexpr std::uint64_t kObjectCapacityMax = 1ULL << 24;  ///< Items, cells, permits.
+inline constexpr std::uint64_t kBarrierPartiesMax = 4096;
 inline constexpr std::uint64_t kWindowMax =
     1'000'000;  ///< Task numbers of one stream that may be unsettled at once.
 inline constexpr std::uint64_t kPayloadMaxDefault = 64ULL * 1024 * 1024;

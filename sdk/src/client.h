@@ -15,6 +15,7 @@
 #include <string_view>
 
 #include "core/base/time.h"
+#include "core/session/object_link.h"
 #include "core/supervisor/forked_context.h"
 #include "forkmill/detail/nested.h"
 #include "forkmill/detail/seam.h"
@@ -43,6 +44,10 @@ class Client : public std::enable_shared_from_this<Client> {
     JobQueue& jobs() { return parts_->callbacks; }
     CallbackQueue& callbacks() { return parts_->callbacks; }
     std::uint64_t stream() const { return stream_; }
+    /// Where operations on shared objects come from; to be told before there is a backend, and to
+    /// outlive it.
+    void set_objects(session::ObjectLink* objects) { objects_ = objects; }
+    session::ObjectLink* objects() const { return objects_; }
     void set_backend(std::shared_ptr<Backend> behind);
     /// Null for a nested client, and once the client has ended.
     std::shared_ptr<Backend> backend() const;
@@ -91,6 +96,7 @@ class Client : public std::enable_shared_from_this<Client> {
 
     std::unique_ptr<Parts> parts_;
     const std::uint64_t stream_;
+    session::ObjectLink* objects_ = nullptr;
     const bool nested_;
     const supervisor::ForkedContext context_;
     std::atomic<Phase> phase_{Phase::Open};

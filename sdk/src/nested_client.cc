@@ -26,7 +26,8 @@ TaskScope* task_scope() noexcept {
 Nested make_nested_client(NestedHooks hooks) {
     auto client = std::make_shared<Client>(nullptr, hooks.stream, true, std::move(hooks.wake));
     PendingIo& io = client->io();
-    return Nested{std::move(client), &io, &io};
+    session::ObjectLink* objects = client->objects();
+    return Nested{std::move(client), &io, &io, objects};
 }
 
 void end_nested_client(Client& client) noexcept {

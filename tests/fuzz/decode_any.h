@@ -56,6 +56,25 @@ inline bool fits(const wire::ResultsWriter& out, const wire::ResultRecord& r) {
     return out.fits(r.body);
 }
 
+inline void add(wire::ObjectWriter& out, const wire::ObjectOp& r) {
+    out.add(r);
+}
+inline void add(wire::ObjectReplyWriter& out, const wire::ObjectReply& r) {
+    out.add(r);
+}
+inline void add(wire::ObjectEventWriter& out, const wire::ObjectEvent& r) {
+    out.add(r);
+}
+inline bool fits(const wire::ObjectWriter& out, const wire::ObjectOp& r) {
+    return out.fits(r);
+}
+inline bool fits(const wire::ObjectReplyWriter& out, const wire::ObjectReply& r) {
+    return out.fits(r);
+}
+inline bool fits(const wire::ObjectEventWriter& out, const wire::ObjectEvent& r) {
+    return out.fits(r);
+}
+
 template <class Reader, class Record>
 std::size_t count_records(const base::Message& message) {
     wire::Header header{};
@@ -154,6 +173,15 @@ inline wire::Code decode_any(const base::Message& message) {
                 h, c, message);
         case Kind::Results:
             return batch_again<wire::ResultsReader, wire::ResultsWriter, wire::ResultRecord>(
+                h, c, message);
+        case Kind::Object:
+            return batch_again<wire::ObjectReader, wire::ObjectWriter, wire::ObjectOp>(
+                h, c, message);
+        case Kind::ObjectReply:
+            return batch_again<wire::ObjectReplyReader, wire::ObjectReplyWriter, wire::ObjectReply>(
+                h, c, message);
+        case Kind::ObjectEvent:
+            return batch_again<wire::ObjectEventReader, wire::ObjectEventWriter, wire::ObjectEvent>(
                 h, c, message);
         case Kind::Chunk: {
             wire::Chunk chunk;

@@ -75,7 +75,9 @@ class Cluster {
     explicit Cluster(Config config = {}, std::uint64_t incarnation = 1);
 
     // Who is there. The first client is made on first use.
-    SessionIx client(std::string principal = "alice", std::uint64_t stream = 0);
+    SessionIx client(std::string principal = "alice",
+                     std::uint64_t stream = 0,
+                     wire::Role role = wire::Role::Client);
     SessionIx worker(WorkerOptions options = {});
 
     // Clients.
@@ -149,6 +151,10 @@ class Cluster {
     std::set<Task> forgotten;
     std::vector<Task> end_order;
     std::vector<Task> lease_order;
+    /// Answers to operations on objects, by their number: tests number them over all sessions.
+    std::map<std::uint64_t, std::pair<SessionIx, wire::ObjectReply>> answers;
+    std::vector<std::uint64_t> answer_order;
+    std::vector<std::pair<SessionIx, wire::ObjectEvent>> events;
 
   private:
     void file(const Effect& effect);

@@ -19,7 +19,7 @@ TEST(Codes, EveryNumberHasOneNameAndOneAnswer) {
         EXPECT_EQ(info.code, static_cast<Code>(number));
         EXPECT_TRUE(names.insert(info.name).second) << info.name;
     }
-    EXPECT_EQ(known, 64);
+    EXPECT_EQ(known, 66);
     EXPECT_EQ(name_of(Code::SignatureMismatch), "signature_mismatch");
     EXPECT_EQ(name_of(Code::BrokenBarrier), "broken_barrier");
     EXPECT_EQ(info_of(Code::Busy).ran, Ran::No);
@@ -41,6 +41,7 @@ TEST(Codes, NumbersNeverChangeTheirMeaning) {
     EXPECT_EQ(static_cast<int>(Code::InitializerFailed), 210);
     EXPECT_EQ(static_cast<int>(Code::AuthFailed), 305);
     EXPECT_EQ(static_cast<int>(Code::BrokenBarrier), 408);
+    EXPECT_EQ(static_cast<int>(Code::ValueChanged), 410);
 }
 
 TEST(Codes, OutcomesAndKindsHaveTheirWords) {

@@ -22,6 +22,7 @@ namespace forkmill {
 namespace session {
 class SubmitSource;
 class OutcomeSink;
+class ObjectLink;
 }  // namespace session
 
 inline namespace v0 {
@@ -56,6 +57,7 @@ struct Nested {
     ClientPtr client;
     session::SubmitSource* source = nullptr;  ///< Both live as long as the client.
     session::OutcomeSink* sink = nullptr;
+    session::ObjectLink* objects = nullptr;  ///< Likewise; null: no shared objects.
 };
 /// The client behind context().pool(): its submits leave through the worker's session.
 FORKMILL_API Nested make_nested_client(NestedHooks hooks);
