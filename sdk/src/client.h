@@ -20,6 +20,7 @@
 #include "forkmill/detail/seam.h"
 #include "sdk/src/callback_queue.h"
 #include "sdk/src/client_backend.h"
+#include "sdk/src/object_port.h"
 #include "sdk/src/pending.h"
 #include "sdk/src/pending_io.h"
 
@@ -40,6 +41,7 @@ class Client : public std::enable_shared_from_this<Client> {
 
     PendingTable& table() { return parts_->table; }
     PendingIo& io() { return parts_->io; }
+    ObjectPort& objects() { return parts_->objects; }
     JobQueue& jobs() { return parts_->callbacks; }
     CallbackQueue& callbacks() { return parts_->callbacks; }
     std::uint64_t stream() const { return stream_; }
@@ -47,6 +49,10 @@ class Client : public std::enable_shared_from_this<Client> {
     /// Null for a nested client, and once the client has ended.
     std::shared_ptr<Backend> backend() const;
     void set_liveness(Liveness liveness) { liveness_.store(liveness, std::memory_order_relaxed); }
+    Liveness liveness() const { return liveness_.load(std::memory_order_relaxed); }
+    std::uint64_t payload_max() const { return payload_max_.load(std::memory_order_relaxed); }
+    /// A worker's own session, which tasks share.
+    bool nested() const { return nested_; }
     void set_payload_max(std::uint64_t bytes) {
         payload_max_.store(bytes, std::memory_order_relaxed);
     }
@@ -82,6 +88,7 @@ class Client : public std::enable_shared_from_this<Client> {
         CallbackQueue callbacks;
         PendingTable table;
         PendingIo io;
+        ObjectPort objects;
         mutable std::mutex backend_mutex;
         std::shared_ptr<Backend> backend;
     };
