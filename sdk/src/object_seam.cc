@@ -127,8 +127,8 @@ SharedPtr open_object(Pool& pool, Opening opening) {
     op.shaped = true;
     op.shape.kind = static_cast<wire::ObjectKind>(opening.kind);
     op.shape.capacity = opening.capacity;
-    const bool grows =
-        opening.kind == ObjectKind::Queue || opening.kind == ObjectKind::Dict || opening.kind == ObjectKind::List;
+    const bool grows = opening.kind == ObjectKind::Queue || opening.kind == ObjectKind::Dict ||
+                       opening.kind == ObjectKind::List;
     if (grows && opening.capacity == 0) op.shape.capacity = kCapacityMax;
     op.shape.bytes = opening.bytes;
     op.shape.initial = opening.initial;
@@ -162,7 +162,10 @@ SharedPtr open_end(const SharedPtr& object, std::string_view type, std::uint32_t
     return open_now(object->client, std::move(op), identity, made);
 }
 
-SharedPtr object_arrived(std::uint64_t id, ObjectKind kind, std::string_view type, std::uint32_t role) {
+SharedPtr object_arrived(std::uint64_t id,
+                         ObjectKind kind,
+                         std::string_view type,
+                         std::uint32_t role) {
     const ClientPtr client = t_unpacking != nullptr ? t_unpacking->client : unpacking_client();
     if (!client)
         throw PackError{

@@ -113,8 +113,10 @@ void BasicLock::pack(Packer& packer) const {
     detail::pack_handle(packer, shared_);
 }
 void BasicLock::unpack(Unpacker& unpacker, bool reentrant) {
-    shared_ = detail::object_arrived(
-        unpacker.unsigned_integer(UINT64_MAX), detail::ObjectKind::Lock, reentrant ? "rlock" : "lock", 0);
+    shared_ = detail::object_arrived(unpacker.unsigned_integer(UINT64_MAX),
+                                     detail::ObjectKind::Lock,
+                                     reentrant ? "rlock" : "lock",
+                                     0);
 }
 
 namespace detail {
@@ -149,9 +151,10 @@ void Semaphore::release(std::size_t permits) {
 Condition::Condition(Pool& pool, const ObjectOptions& options)
     : Condition(pool, RLock{pool}, options) {}
 Condition::Condition(Pool& pool, const BasicLock& lock, const ObjectOptions& options)
-    : Object(open(pool,
-                  options,
-                  {.kind = detail::ObjectKind::Condition, .type = "condition", .lock = lock.shared_})),
+    : Object(
+          open(pool,
+               options,
+               {.kind = detail::ObjectKind::Condition, .type = "condition", .lock = lock.shared_})),
       lock_(lock) {}
 
 detail::AskPtr Condition::ask_wait(Duration timeout) {
@@ -199,7 +202,8 @@ void Condition::unpack(Unpacker& unpacker) {
 }
 
 Event::Event(Pool& pool, const ObjectOptions& options)
-    : Object(open(pool, options, {.kind = detail::ObjectKind::Event, .type = std::string{kType}})) {}
+    : Object(open(pool, options, {.kind = detail::ObjectKind::Event, .type = std::string{kType}})) {
+}
 void Event::set() {
     detail::perform(shared_, {.verb = Verb::Notify});
 }
