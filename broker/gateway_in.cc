@@ -44,6 +44,7 @@ void GatewayOps::on_frame(Peer& peer,
     if (header.ack != 0 && !peer.session.on_ack(header.ack))
         return protocol_error(peer, header.kind, wire::Code::ProtoNumber, now);
     release_acked_shares(peer);
+    forget_acked_answers(peer);
     transmit(peer, now);
     mark_dirty(peer);  // The ack may have opened the window: flush() tells the engine.
     if (!wire::is_numbered(header.kind)) return on_unnumbered(peer, header, cursor, now);
@@ -111,6 +112,7 @@ wire::Code GatewayOps::on_numbered(Peer& peer,
         case wire::Kind::Attach:
         case wire::Kind::Release:
         case wire::Kind::Query:
+        case wire::Kind::Object:
             if (!may_submit(peer.role)) return wire::Code::DeniedRole;
             return on_client_kind(peer, header, cursor, message, now, wall);
         case wire::Kind::Results:
@@ -176,6 +178,8 @@ wire::Code GatewayOps::on_client_kind(Peer& peer,
         }
         case wire::Kind::Submit:
             return on_submit(peer, cursor, message, now, wall);
+        case wire::Kind::Object:
+            return on_objects(peer, cursor, message, now);
         case wire::Kind::Cancel:
             return with(wire::Cancel{}, [&](const wire::Cancel& c) {
                 gateway.engine_.cancel(peer.index, c.seqs, c.kill, c.all, now, gateway.effects_);
@@ -231,6 +235,29 @@ wire::Code GatewayOps::on_submit(Peer& peer,
                                now,
                                wall,
                                gateway.effects_);
+    }
+    return reader.code();
+}
+
+wire::Code GatewayOps::on_objects(Peer& peer,
+                                  wire::Cursor& cursor,
+                                  const base::Message& message,
+                                  base::Time now) {
+    if (peer.answers > kAnswersMax) {
+        note("session " + base::to_string(peer.key) + " takes no answers: ended");
+        end_session(peer, wire::Code::ObjectLimit, now);
+        return wire::Code::None;
+    }
+    wire::ObjectReader reader{cursor, message};
+    wire::ObjectOp op;
+    while (reader.next(op)) {
+        for (wire::ObjectItem& item : op.items) {
+            base::Body body;
+            const wire::Code code = body_of(peer, item.body, body);
+            if (code != wire::Code::None) return code;
+            item.body.body = std::move(body);
+        }
+        gateway.engine_.operate(peer.index, op, now, gateway.effects_);
     }
     return reader.code();
 }

@@ -67,6 +67,10 @@ struct GatewayOps {
                          const base::Message& message,
                          base::Time now,
                          base::WallNanos wall);
+    wire::Code on_objects(Peer& peer,
+                          wire::Cursor& cursor,
+                          const base::Message& message,
+                          base::Time now);
     wire::Code on_results(Peer& peer,
                           const wire::Header& header,
                           wire::Cursor& cursor,
@@ -103,6 +107,17 @@ struct GatewayOps {
                             base::Time now,
                             std::size_t frame_max = wire::kBodyFrameMax);
     void kill(const engine::Effect& effect, base::Time now);
+
+    // Objects (gateway_objects.cc).
+    void object_reply(Peer& peer, const wire::ObjectReply& reply, base::Time now);
+    void object_event(Peer& peer, const wire::ObjectEvent& event, base::Time now);
+    void add_answer(Peer& peer, const wire::ObjectReply& part, base::Time now);
+    wire::ObjectItem ship_item(Peer& peer,
+                               const wire::ObjectItem& item,
+                               wire::BodyBudget& budget,
+                               base::Time now);
+    void finish_objects(Peer& peer, base::Time now);
+    static void forget_acked_answers(Peer& peer);
 
     // Custody (gateway_out.cc).
     void share_of_current(Peer& client);

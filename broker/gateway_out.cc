@@ -86,6 +86,10 @@ void GatewayOps::route_to_peer(Peer& peer, const engine::Effect& effect, base::T
         case Kind::DrainWorker:
             peer.drain_due = true;
             return;
+        case Kind::ObjectReply:
+            return object_reply(peer, gateway.effects_.object_replies[effect.extra - 1], now);
+        case Kind::ObjectEvent:
+            return object_event(peer, gateway.effects_.object_events[effect.extra - 1], now);
         default:
             return;
     }
@@ -250,6 +254,7 @@ void GatewayOps::flush(Peer& peer, base::Time now) {
     flush_worker_side(peer, now);
     flush_client_side(peer, now);
     finish_results(peer, now);
+    finish_objects(peer, now);
     if (peer.connected && (peer.session.ack_due() || peer.ack_now)) send_ack(peer, now);
     const bool writable = peer.session.can_send();
     if (writable != peer.writable_told) {

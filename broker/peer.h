@@ -11,6 +11,7 @@
 #include <deque>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "broker/gateway.h"
@@ -45,6 +46,9 @@ struct Reassembly {
     std::uint64_t held = 0;   ///< … and as far as they are kept.
     bool complete = false;
 };
+
+/// Answers that a session may leave unacked; one that asks for more is ended.
+inline constexpr std::uint64_t kAnswersMax = 4096;
 
 struct Peer {
     // Constant after HELLO.
@@ -104,6 +108,13 @@ struct Peer {
     std::unordered_map<std::uint64_t, Reassembly> incoming;
     std::uint64_t incoming_bytes = 0;  ///< All that `incoming` holds.
     std::uint64_t next_transfer = 1;
+
+    // Answers to operations on objects.
+    wire::ObjectReplyWriter object_replies;
+    wire::ObjectEventWriter object_events;
+    std::deque<std::pair<std::uint64_t, std::uint64_t>>
+        unacked_answers;        ///< (Frame of ours, answers in it.)
+    std::uint64_t answers = 0;  ///< Not acked, those of this turn included.
 
     std::uint32_t protocol_errors = 0;
 };

@@ -45,6 +45,11 @@ class WorkerCore {
     WorkerCore(const WorkerCore&) = delete;
     WorkerCore& operator=(const WorkerCore&) = delete;
 
+    /// Operations on shared objects of its tasks; to be told before it is connected.
+    void set_objects(session::ObjectLink* objects) {
+        if (client_) client_->set_objects(objects);
+    }
+
     void on_connected(base::Time now, WorkerOut& out);
     void on_disconnected(base::Time now);
     void on_message(const base::Message& message, base::Time now, WorkerOut& out);
@@ -156,6 +161,7 @@ class WorkerCore {
     base::Duration gone_after_ = wire::kGoneAfter;
     base::Time last_heard_{};
     base::Time ping_at_ = base::kNever;
+    base::Time pinged_{};  ///< When the last PING left.
     base::Time hello_at_ = base::kNever;  ///< When to say HELLO (again).
     base::Time ack_at_ = base::kNever;
     std::uint64_t payload_max_ = wire::kPayloadMaxDefault;

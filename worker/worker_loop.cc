@@ -36,6 +36,7 @@ WorkerLoop::WorkerLoop(LoopSetup setup) : setup_(std::move(setup)) {
         nested_.source,
         nested_.sink,
         base::monotonic_now());
+    core_->set_objects(nested_.objects);
     loop_.add(*setup_.transport, [this] { read_transport(); });
     loop_.add(wakeup_, [] {});
     if (setup_.channel != nullptr) loop_.add(setup_.channel->fd(), [this] { read_channel(); });

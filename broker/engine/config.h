@@ -49,7 +49,12 @@ struct Config {
     base::Duration prefetch_work = wire::kPrefetchWork;
     std::uint32_t prefetch_max = 2048;  ///< Leases a worker may hold beyond what runs.
     std::uint32_t min_batch = 128;  ///< Tiny tasks are never split thinner than this over workers.
-    bool local = false;             ///< Embedded: one session in process, no recovery.
+    std::uint32_t objects_max = 65'536;
+    std::uint32_t waits_per_session_max = 1024;  ///< Of operations on objects; watches likewise.
+    std::uint32_t waits_max = 65'536;
+    base::Duration owner_lost_after =
+        std::chrono::seconds{10};  ///< Silence after which what a session holds is taken from it.
+    bool local = false;            ///< Embedded: one session in process, no recovery.
 };
 
 }  // namespace forkmill::engine

@@ -7,6 +7,7 @@
 //   scheduler.cc  who runs what              deaths.cc     blame, pools
 //   keys.cc       keys, attach, release      recovery.cc   after a restart
 //   credit.cc     flow control               timers_fired.cc  what time brings
+//   objects.h     shared objects
 // Invariants: those of engine.h. Threading: one thread.
 #pragma once
 
@@ -195,6 +196,10 @@ struct Core : Tables {
     void unpark(Slot slot, base::Time now, Effects& out);
     void end_recovery(base::Time now, Effects& out);
     void stream_timer(std::uint32_t stream, base::Time now, Effects& out);
+
+    // Objects (engine.cc).
+    void operate(SessionIx ix, const wire::ObjectOp& op, base::Time now, Effects& out);
+    void end_attempts(base::Time now, Effects& out);
 
     // Credit (credit.cc) and durability.
     void refresh_credit(base::Time now, Effects& out);

@@ -10,6 +10,7 @@
 #include "core/base/body.h"
 #include "core/base/ids.h"
 #include "core/wire/codes.h"
+#include "core/wire/objects.h"
 
 namespace forkmill::engine {
 
@@ -38,6 +39,8 @@ struct Effect {
         CloseSession,  ///< `session` is to be closed by the gateway with `code` (expired, limit);
                        ///< its index is free afterwards.
         Recovered,     ///< The engine left recovery.
+        ObjectReply,   ///< client: object_replies[extra − 1] answers an operation of it.
+        ObjectEvent,   ///< client: object_events[extra − 1] tells of a change it watches.
     };
     Kind kind{};
     wire::Outcome outcome{};
@@ -61,11 +64,15 @@ struct Effects {
     std::vector<Effect> list;
     std::vector<std::string> texts;
     std::vector<base::Body> bodies;
+    std::vector<wire::ObjectReply> object_replies;
+    std::vector<wire::ObjectEvent> object_events;
 
     void clear() {
         list.clear();
         texts.clear();
         bodies.clear();
+        object_replies.clear();
+        object_events.clear();
     }
 };
 

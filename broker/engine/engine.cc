@@ -23,10 +23,14 @@ wire::Code Engine::open_session(const SessionInfo& info,
 
 void Engine::set_connected(SessionIx session, bool connected, base::Time now, Effects& out) {
     core_->set_connected(session, connected, now, out);
+    if (const Session* found = core_->session_at(session); found != nullptr)
+        core_->objects.set_session(session, found->connected, found->writable, {now, out});
 }
 
 void Engine::set_writable(SessionIx session, bool writable, base::Time now, Effects& out) {
     core_->set_writable(session, writable, now, out);
+    if (const Session* found = core_->session_at(session); found != nullptr)
+        core_->objects.set_session(session, found->connected, found->writable, {now, out});
 }
 
 void Engine::close_session(SessionIx session, base::Time now, Effects& out) {
@@ -99,6 +103,51 @@ void Engine::grant_results(SessionIx session,
     raise(found->results_records_max, records);
     raise(found->results_bytes_max, bytes);
     core_->flush_retained(session, now, out);
+}
+
+void Engine::operate(SessionIx session, const wire::ObjectOp& op, base::Time now, Effects& out) {
+    if (core_->session_at(session) != nullptr) core_->operate(session, op, now, out);
+}
+
+bool Engine::remove_object(std::uint64_t id, base::Time now, Effects& out) {
+    Object* object = core_->objects.find(id);
+    if (object == nullptr) return false;
+    Step step{now, out};
+    core_->objects.end_object(*object, step);
+    core_->objects.settle(step);
+    return true;
+}
+
+bool Engine::break_lock(std::uint64_t id, base::Time now, Effects& out) {
+    Object* object = core_->objects.find(id);
+    if (object == nullptr || object->kind() != wire::ObjectKind::Lock || !object->holder)
+        return false;
+    Step step{now, out};
+    core_->objects.free_lock(*object, true, step);
+    core_->objects.settle(step);
+    return true;
+}
+
+void Core::operate(SessionIx ix, const wire::ObjectOp& op, base::Time now, Effects& out) {
+    end_attempts(now, out);
+    const Session& session = *sessions[ix];
+    Step step{now, out};
+    if (!objects.knows(ix)) {
+        objects.member(ix);
+        objects.set_session(ix, session.connected, session.writable, step);
+    }
+    if (op.has(wire::kOpTask) && holder_check(ix, op.owner) == nullptr)
+        return objects.refuse(
+            ix, op, wire::Code::StaleLease, "the attempt that asks has ended", step);
+    objects.operate(ix, session.info.role == wire::Role::Admin, memory_free(), op, step);
+}
+
+void Core::end_attempts(base::Time now, Effects& out) {
+    while (!ended_attempts.empty()) {
+        const auto [ix, lease] = ended_attempts.back();
+        ended_attempts.pop_back();
+        objects.end_attempt(ix, lease, {now, out});
+    }
 }
 
 void Engine::started(SessionIx worker, Lease lease, base::Time now, Effects&) {
@@ -174,15 +223,18 @@ void Engine::set_pool_broken(std::string_view pool,
 }
 
 void Engine::schedule(base::Time now, Effects& out) {
+    core_->end_attempts(now, out);
+    core_->objects.turn_over({now, out});
     core_->schedule(now, out);
 }
 
 void Engine::tick(base::Time now, base::WallNanos, Effects& out) {
     core_->tick(now, out);
+    core_->objects.tick({now, out});
 }
 
 base::Time Engine::next_timer() const {
-    const base::Time next = core_->timers.next();
+    const base::Time next = std::min(core_->timers.next(), core_->objects.next_timer());
     return core_->recovering ? std::min(next, core_->recovery_until) : next;
 }
 
@@ -196,6 +248,7 @@ void Engine::collect() {
 
 void Engine::set_journal(Journal* journal) {
     core_->journal = journal;
+    core_->objects.journal = journal;
 }
 
 void Engine::committed(std::uint64_t position, base::Time now, Effects& out) {
@@ -245,6 +298,20 @@ const Engine::Counters& Engine::counters() const {
 
 Engine::Snapshot Engine::snapshot(base::Time now) const {
     return core_->snapshot(now);
+}
+
+std::vector<ObjectRow> Engine::objects(std::string_view prefix, std::size_t most) const {
+    std::vector<ObjectRow> rows = core_->objects.rows(prefix, most);
+    for (ObjectRow& row : rows) {
+        if (const Session* owner = core_->session_at(row.holder_session); owner != nullptr)
+            row.holder = owner->info.host + ":" + std::to_string(owner->info.pid);
+    }
+    return rows;
+}
+
+std::uint64_t Engine::object_named(std::string_view name) const {
+    const auto found = core_->objects.by_name.find(name);
+    return found == core_->objects.by_name.end() ? 0 : found->second;
 }
 
 std::uint64_t Engine::waiting(std::string_view queue) const {

@@ -81,6 +81,7 @@ struct DeathInfo {
 };
 
 struct Core;
+struct ObjectRow;
 
 enum class Settled : std::uint8_t { Ok, Stale };
 
@@ -146,6 +147,13 @@ class Engine {
                        std::uint64_t bytes,
                        base::Time now,
                        Effects& out);
+
+    // Shared objects: an operation of any session that may submit. What it wants is answered by an
+    // effect, now or when its wait ends; its bodies are whole.
+    void operate(SessionIx session, const wire::ObjectOp& op, base::Time now, Effects& out);
+    /// What admins may do to any of them. False: there is no such thing.
+    bool remove_object(std::uint64_t id, base::Time now, Effects& out);
+    bool break_lock(std::uint64_t id, base::Time now, Effects& out);
 
     // Workers.
     void started(SessionIx worker, Lease lease, base::Time now, Effects& out);
@@ -213,6 +221,9 @@ class Engine {
     /// JSON-ready rows for `status`, `worker ls`, `queue ls`, task lookup; engine/status.h.
     struct Snapshot;
     Snapshot snapshot(base::Time now) const;
+    /// At most `most` objects whose names begin with `prefix`.
+    std::vector<ObjectRow> objects(std::string_view prefix, std::size_t most) const;
+    std::uint64_t object_named(std::string_view name) const;
     /// Tasks of a queue that could run now and have no worker.
     std::uint64_t waiting(std::string_view queue) const;
     /// Throws nothing; returns the first broken invariant in words, or empty.

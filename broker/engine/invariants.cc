@@ -187,7 +187,8 @@ std::string Tables::check() const {
     if (incarnation == 1 && counters.accepted != counters.settled_total() + here)
         return "accepted tasks are neither settled nor here";
     if (incarnation == 1 && placeholders != 0) return "a placeholder without a restart";
-    return lines.check();
+    broken = objects.check();
+    return broken.empty() ? lines.check() : broken;
 }
 
 }  // namespace forkmill::engine

@@ -8,10 +8,12 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "broker/engine/effects.h"
 #include "core/base/body.h"
 #include "core/wire/messages.h"
+#include "core/wire/objects.h"
 
 namespace forkmill::engine {
 
@@ -21,6 +23,7 @@ struct JournalRecord {
         LeaseTaken,  ///< An at_most_once task is about to leave.
         Ended,       ///< A task ended: outcome, body.
         Released,    ///< Its outcome will never be asked for again.
+        Object,      ///< An operation changed a named object.
     };
     Fact fact{};
     base::TaskId task;
@@ -29,6 +32,8 @@ struct JournalRecord {
     const wire::TemplateDef* definition = nullptr;
     const wire::Extras* extras = nullptr;
     const base::Body* body = nullptr;
+    const wire::ObjectOp* operation = nullptr;
+    std::string_view object;  ///< Its name.
 };
 
 class Journal {

@@ -67,6 +67,7 @@ void Tables::unlease(Slot slot) {
     TaskNode& node = tasks[slot];
     const SessionIx ix = node.worker;
     Worker& worker = *sessions[ix]->worker;
+    if (objects.knows(ix)) ended_attempts.emplace_back(ix, lease_of(slot, node));
     unlink(worker.leases, slot);
     worker.held_work -= node.estimate;
     if (node.started) --worker.running;

@@ -18,6 +18,7 @@ Tables::Tables(Config settings, std::uint64_t number, base::Time now, std::uint6
       // Leases of different incarnations differ, so that a late result cannot hit a new lease.
       tasks(static_cast<std::uint32_t>((number & 0xfff) << 20)),
       lines(config, tasks),
+      objects(config, number),
       letters(lines.queues().size()),
       letter_bytes(lines.queues().size()),
       recovering(number > 1 && !config.local),
@@ -253,6 +254,7 @@ void Core::close_session(SessionIx ix, base::Time now, Effects& out) {
     Session* session = session_at(ix);
     if (session == nullptr) return;
     if (session->timer != 0) timers.disarm(session->timer);
+    objects.close_session(ix, {now, out});
     if (session->worker) close_worker(ix, now, out);
     if (session->stream != kNone) {
         close_credit(*session);

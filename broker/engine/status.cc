@@ -57,6 +57,9 @@ std::string reason_of(const Tables& core, const Queue& queue, const Lane& lane) 
 Engine::Snapshot Tables::snapshot(base::Time) const {
     Engine::Snapshot shot;
     shot.tasks = tasks.size();
+    shot.objects = objects.by_id.size();
+    shot.object_waits = objects.parked;
+    shot.object_bytes = objects.bytes;
     shot.memory_used = memory_used();
     shot.memory_max = config.memory_max;
     shot.credit_out = unused_credit;

@@ -64,6 +64,15 @@ struct SessionRow {
     std::uint64_t live = 0, retained = 0;
 };
 
+struct ObjectRow {
+    std::uint64_t id = 0;
+    std::string name, kind, type;
+    std::string holder;  ///< Of a lock: host:pid whose session owns it.
+    SessionIx holder_session = kNoSession;
+    std::uint64_t size = 0, capacity = 0, bytes = 0, handles = 0, waiting = 0;
+    bool persistent = false;
+};
+
 struct Engine::TaskRow {
     base::TaskId task;
     std::string name, queue, state;
@@ -77,6 +86,7 @@ struct Engine::Snapshot {
     std::vector<WorkerRow> workers;
     std::vector<SessionRow> sessions;
     std::uint64_t tasks = 0;
+    std::uint64_t objects = 0, object_waits = 0, object_bytes = 0;
     std::uint64_t memory_used = 0, memory_max = 0;
     std::uint64_t credit_out = 0;  ///< Bytes that clients may still send.
     bool recovering = false;

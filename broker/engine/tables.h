@@ -18,6 +18,7 @@
 #include "broker/engine/arena.h"
 #include "broker/engine/journal.h"
 #include "broker/engine/lines.h"
+#include "broker/engine/objects.h"
 #include "broker/engine/parties.h"
 #include "broker/engine/status.h"
 #include "broker/engine/task_table.h"
@@ -38,7 +39,13 @@ struct Tables {
         Session* session = session_at(ix);
         return session == nullptr ? nullptr : session->worker.get();
     }
-    std::uint64_t memory_used() const { return arena.bytes_used() + large_bytes + tasks.bytes(); }
+    std::uint64_t memory_used() const {
+        return arena.bytes_used() + large_bytes + tasks.bytes() + objects.bytes;
+    }
+    std::uint64_t memory_free() const {
+        const std::uint64_t used = memory_used();
+        return config.memory_max > used ? config.memory_max - used : 0;
+    }
 
     // Parties (sessions.cc).
     std::uint32_t principal_named(const std::string& name);
@@ -141,6 +148,8 @@ struct Tables {
     Templates templates;
     Lines lines;
     Timers timers;
+    Objects objects;
+    std::vector<std::pair<SessionIx, Lease>> ended_attempts;  ///< That may hold objects.
     std::uint64_t large_bytes = 0;
     std::vector<std::pair<std::byte*, std::uint32_t>>
         graveyard;  ///< Shown by effects until collect().

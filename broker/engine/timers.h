@@ -14,7 +14,7 @@ namespace forkmill::engine {
 
 class Timers {
   public:
-    enum class Kind : std::uint8_t { Task, Session, Outcome, Stream };
+    enum class Kind : std::uint8_t { Task, Session, Outcome, Stream, Wait, Member };
     struct Fired {
         Kind kind{};
         std::uint32_t id = 0;

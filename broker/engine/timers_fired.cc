@@ -25,6 +25,9 @@ void Core::tick(base::Time now, Effects& out) {
                 sessions[fired.id]->timer = 0;
                 session_timer(fired.id, now, out);
                 break;
+            case Timers::Kind::Wait:
+            case Timers::Kind::Member:
+                break;  // Those of objects are in a heap of their own.
             case Timers::Kind::Stream:
                 streams[fired.id].timer = 0;
                 stream_timer(fired.id, now, out);

@@ -30,6 +30,12 @@ struct ClientCore::Impl {
     std::uint64_t granted_records = 0;
     std::uint64_t granted_bytes = 0;
 
+    ObjectLink* objects = nullptr;
+    wire::ObjectWriter object_writer{};
+    std::optional<wire::ObjectOp> operation{};  // On its way: the first `shipped` bodies are out.
+    std::size_t shipped = 0;
+    wire::BodyBudget budget{};
+
     std::vector<wire::Query> queries{};
     std::vector<wire::Range> releases{};
     bool cancel_all = false;
@@ -51,6 +57,9 @@ struct ClientCore::Impl {
     void finish() {
         if (writer.count() != 0) queue(writer.finish(header(wire::Kind::Submit)));
     }
+    void finish_objects() {
+        if (object_writer.count() != 0) queue(object_writer.finish(header(wire::Kind::Object)));
+    }
 
     // The last body may reach beyond the byte limit: one that is larger than the whole allowance
     // must get through.
@@ -61,7 +70,13 @@ struct ClientCore::Impl {
     void tell_template(const SubmitItem& item);
     bool submit(const SubmitItem& item);
     void tell_cancels();
+    void tell_objects();
+    bool operate();
     base::Status on_results(wire::Cursor& cursor, const base::Message& message);
+    base::Status on_answers(wire::Cursor& cursor, const base::Message& message);
+    base::Status on_events(wire::Cursor& cursor, const base::Message& message);
+    base::Status take_bodies(std::vector<wire::ObjectItem>& items);
+    base::Status take_body(const wire::BodyRef& ref, base::Body& body);
 };
 
 ClientCore::ClientCore(Session& session,
@@ -70,6 +85,14 @@ ClientCore::ClientCore(Session& session,
                        OutcomeSink& sink)
     : impl_(new Impl{session, transfers, source, sink}) {}
 ClientCore::~ClientCore() = default;
+
+void ClientCore::set_objects(ObjectLink* objects) {
+    impl_->objects = objects;
+}
+
+ObjectLink* ClientCore::objects() const {
+    return impl_->objects;
+}
 
 void ClientCore::on_welcome(const wire::Welcome& welcome, bool fresh) {
     Impl& i = *impl_;
@@ -83,6 +106,9 @@ void ClientCore::on_welcome(const wire::Welcome& welcome, bool fresh) {
         i.taken_records = i.taken_bytes = 0;
         i.granted_records = i.granted_bytes = 0;
         i.source.rewind();
+        i.object_writer = {};
+        i.operation.reset();
+        if (i.objects != nullptr) i.objects->on_objects_lost();
     }
     i.credit_records = std::max(i.credit_records, welcome.credit_records);
     i.credit_bytes = std::max(i.credit_bytes, welcome.credit_bytes);
@@ -97,6 +123,8 @@ bool ClientCore::takes(wire::Kind kind) {
         case wire::Kind::Partial:
         case wire::Kind::Credit:
         case wire::Kind::Reply:
+        case wire::Kind::ObjectReply:
+        case wire::Kind::ObjectEvent:
             return true;
         default:
             return false;
@@ -110,6 +138,9 @@ void ClientCore::pump(bool speak) {
     if (i.welcomed && speak) {
         i.tell_credit();
         i.tell_small();
+        // One body goes out at a time: whoever began one goes on with it.
+        const bool submits_first = i.transfers.sending() && !i.operation;
+        if (!submits_first) i.tell_objects();
         while (i.session.can_send()) {
             const SubmitItem* item = i.source.peek();
             if (i.transfers.sending() && (item == nullptr || item->seq != i.sending_seq))
@@ -117,6 +148,7 @@ void ClientCore::pump(bool speak) {
             if (item == nullptr || !i.submit(*item)) break;
         }
         i.finish();
+        if (submits_first && !i.transfers.sending()) i.tell_objects();
         i.tell_cancels();
     }
     i.source.pumped();
@@ -206,6 +238,44 @@ void ClientCore::Impl::tell_cancels() {
     if (!kill.seqs.empty()) say(wire::Kind::Cancel, kill);
 }
 
+void ClientCore::Impl::tell_objects() {
+    if (objects == nullptr) return;
+    finish();
+    while (session.can_send() && operate()) {
+    }
+    finish_objects();
+}
+
+/// False: there is none, or the window is full before all of it is out.
+bool ClientCore::Impl::operate() {
+    if (!operation) {
+        const wire::ObjectOp* next = objects->peek_operation();
+        if (next == nullptr) return false;
+        operation = *next;
+        shipped = 0;
+        budget = {};
+    }
+    for (; shipped < operation->items.size(); ++shipped) {
+        wire::BodyRef& ref = operation->items[shipped].body;
+        if (budget.fits_record(ref.body)) {
+            ref = wire::BodyRef::of(ref.body);
+            continue;
+        }
+        finish_objects();
+        const std::uint64_t size = ref.body.size();
+        const std::optional<std::uint64_t> transfer =
+            transfers.send(session, source.floor(), ref.body);
+        if (!transfer) return false;
+        ref = wire::BodyRef::of_transfer(*transfer, size);
+    }
+    if (!object_writer.fits(*operation)) finish_objects();
+    object_writer.add(*operation);
+    operation.reset();
+    objects->pop_operation();
+    if (object_writer.full()) finish_objects();
+    return true;
+}
+
 void ClientCore::query(std::uint64_t id, std::string_view what, std::string_view argument) {
     impl_->queries.push_back(wire::Query{id, std::string{what}, std::string{argument}});
 }
@@ -243,6 +313,10 @@ base::Status ClientCore::on_message(const wire::Header&, const base::Message& me
     switch (header.kind) {
         case wire::Kind::Results:
             return i.on_results(cursor, message);
+        case wire::Kind::ObjectReply:
+            return i.on_answers(cursor, message);
+        case wire::Kind::ObjectEvent:
+            return i.on_events(cursor, message);
         case wire::Kind::Accepted:
             return with(wire::Accepted{}, [&](const wire::Accepted& accepted) {
                 for (const wire::Range& range : accepted.ranges)
@@ -277,16 +351,55 @@ base::Status ClientCore::Impl::on_results(wire::Cursor& cursor, const base::Mess
     wire::ResultRecord record;
     while (reader.next(record)) {
         base::Body body;
-        if (record.body.transfer == 0) {
-            body = record.body.body;
-        } else {
-            base::Result<base::Body> whole = transfers.take(record.body.transfer, record.body.size);
-            if (!whole.ok()) return whole.failure();
-            body = std::move(whole).value();
-        }
+        if (const base::Status taken = take_body(record.body, body); !taken.ok()) return taken;
         if (sink.on_outcome(record.ref, record.outcome, body)) continue;
         ++taken_records;
         taken_bytes += body.size();
+    }
+    if (reader.code() != wire::Code::None)
+        return base::Failure{std::string{wire::name_of(reader.code())}};
+    return base::Done{};
+}
+
+/// The body that a record names, whole.
+base::Status ClientCore::Impl::take_body(const wire::BodyRef& ref, base::Body& body) {
+    if (ref.transfer == 0) {
+        body = ref.body;
+        return base::Done{};
+    }
+    base::Result<base::Body> whole = transfers.take(ref.transfer, ref.size);
+    if (!whole.ok()) return whole.failure();
+    body = std::move(whole).value();
+    return base::Done{};
+}
+
+base::Status ClientCore::Impl::take_bodies(std::vector<wire::ObjectItem>& items) {
+    for (wire::ObjectItem& item : items) {
+        base::Body body;
+        if (const base::Status taken = take_body(item.body, body); !taken.ok()) return taken;
+        item.body = wire::BodyRef{std::move(body), 0, item.body.size};
+    }
+    return base::Done{};
+}
+
+base::Status ClientCore::Impl::on_answers(wire::Cursor& cursor, const base::Message& message) {
+    wire::ObjectReplyReader reader{cursor, message};
+    wire::ObjectReply reply;
+    while (reader.next(reply)) {
+        if (const base::Status taken = take_bodies(reply.items); !taken.ok()) return taken;
+        if (objects != nullptr) objects->on_answer(reply);
+    }
+    if (reader.code() != wire::Code::None)
+        return base::Failure{std::string{wire::name_of(reader.code())}};
+    return base::Done{};
+}
+
+base::Status ClientCore::Impl::on_events(wire::Cursor& cursor, const base::Message& message) {
+    wire::ObjectEventReader reader{cursor, message};
+    wire::ObjectEvent event;
+    while (reader.next(event)) {
+        if (const base::Status taken = take_bodies(event.items); !taken.ok()) return taken;
+        if (objects != nullptr) objects->on_event(event);
     }
     if (reader.code() != wire::Code::None)
         return base::Failure{std::string{wire::name_of(reader.code())}};

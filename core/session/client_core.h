@@ -19,6 +19,7 @@
 
 #include "core/base/body.h"
 #include "core/base/result.h"
+#include "core/session/object_link.h"
 #include "core/session/session.h"
 #include "core/session/transfers.h"
 #include "core/wire/messages.h"
@@ -92,11 +93,14 @@ class ClientCore {
     ClientCore(const ClientCore&) = delete;
     ClientCore& operator=(const ClientCore&) = delete;
 
+    /// Operations on shared objects; null: there are none. It outlives this, or is set back.
+    void set_objects(ObjectLink* objects);
+    ObjectLink* objects() const;
     /// After WELCOME, with `session` resumed or reset by the owner already. `fresh`: a new
     /// incarnation, everything is told again.
     void on_welcome(const wire::Welcome& welcome, bool fresh);
     /// True for the kinds on_message() wants: ACCEPTED REFUSED FORGOTTEN RESULTS PARTIAL CREDIT
-    /// REPLY. CHUNK belongs to the owner's Transfers.
+    /// REPLY OBJECT_REPLY OBJECT_EVENT. CHUNK belongs to the owner's Transfers.
     static bool takes(wire::Kind kind);
     /// A numbered message the session said Process to. A failure is a protocol error of the peer:
     /// the owner tells ERR and drops the connection.

@@ -51,6 +51,7 @@ Embedded::Embedded(detail::Client& client,
                    std::shared_ptr<net::Wakeup> wakeup)
     : client_(client),
       io_(client.io()),
+      objects_(client.objects()),
       host_(std::move(host)),
       wakeup_(std::move(wakeup)),
       host_key_(plan.host_key),
@@ -104,6 +105,7 @@ void Embedded::run() {
     io_.fail_all(wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was closed");
     io_.publish();
     io_.pumped();
+    objects_.end(wire::Code::TaskCancelled, "the pool was closed");
     gateway_.close_local(session_, base::monotonic_now());
     if (watching_host_) loop_.remove(host_->fd());
     loop_.remove(server_);
@@ -120,6 +122,7 @@ void Embedded::turn(base::Time now) {
     obey(now);
     submit(now);
     cancel(now);
+    operate(now);
     gateway_.pump(now, base::wall_now());
     for (const broker::KillOrder& order : gateway_.kills())
         crew_.kill(order.slot, order.birth, order.cause);
@@ -279,6 +282,21 @@ void Embedded::cancel(base::Time now) {
     if (any) gateway_.apply_effects(now);
 }
 
+/// Operations on shared objects: the engine is asked without a frame in between.
+void Embedded::operate(base::Time now) {
+    std::size_t count = 0;
+    while (const wire::ObjectOp* next = objects_.peek_operation()) {
+        if (count == kSubmitsPerTurn) {
+            more_ = true;
+            break;
+        }
+        engine_.operate(session_, *next, now, gateway_.effects());
+        objects_.pop_operation();
+        if (++count % kSubmitsPerBatch == 0) gateway_.apply_effects(now);
+    }
+    if (count > 0) gateway_.apply_effects(now);
+}
+
 void Embedded::send(base::Time now) {
     std::vector<broker::Outgoing>& out = gateway_.out();
     for (std::size_t i = 0; i < out.size(); ++i) {
@@ -340,6 +358,12 @@ void Embedded::on_effect(const engine::Effect& effect, const engine::Effects& al
                                   effect.fraction,
                                   effect.text != 0 ? std::string_view{all.texts[effect.text - 1]}
                                                    : std::string_view{});
+        case Kind::ObjectReply:
+            objects_.on_answer(all.object_replies[effect.extra - 1]);
+            return;
+        case Kind::ObjectEvent:
+            objects_.on_event(all.object_events[effect.extra - 1]);
+            return;
         default:
             return;  // ACCEPTED and CREDIT: the limits are asked for when they matter.
     }

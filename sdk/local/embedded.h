@@ -57,6 +57,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     bool submit_one(const session::SubmitItem& item, base::Time now, base::WallNanos wall);
     bool define(std::uint32_t template_id);
     void cancel(base::Time now);
+    void operate(base::Time now);
     void send(base::Time now);
     void grant(base::Time now);
     void host_lost();
@@ -64,6 +65,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
 
     detail::Client& client_;
     detail::PendingIo& io_;
+    detail::ObjectPort& objects_;
     std::shared_ptr<ForkHost> host_;
     std::shared_ptr<net::Wakeup> wakeup_;
     const std::string host_key_;

@@ -46,6 +46,7 @@ Remote::Remote(Client& client,
         known->second.body = reply.body;
         changed_.notify_all();
     };
+    session_.core().set_objects(&client_.objects());
     client_.set_liveness(Liveness::Unreached);
     client_.objects().begin_silence(base::monotonic_now());
     sigset_t all;

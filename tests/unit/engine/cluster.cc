@@ -305,6 +305,16 @@ void Cluster::file(const Effect& effect) {
         case Kind::Refused:
             refusals[task] = {effect.code, filed.back().text};
             return;
+        case Kind::ObjectReply: {
+            const wire::ObjectReply& reply = effects.object_replies[effect.extra - 1];
+            EXPECT_TRUE(answers.emplace(reply.op, std::pair{effect.session, reply}).second)
+                << "operation " << reply.op << " was answered twice";
+            answer_order.push_back(reply.op);
+            return;
+        }
+        case Kind::ObjectEvent:
+            events.emplace_back(effect.session, effects.object_events[effect.extra - 1]);
+            return;
         case Kind::Forgotten:
             for (std::uint64_t i = 0; i < effect.count; ++i)
                 forgotten.insert(

@@ -149,6 +149,10 @@ class Cluster {
     std::set<Task> forgotten;
     std::vector<Task> end_order;
     std::vector<Task> lease_order;
+    /// Answers to operations on objects, by their number: tests number them over all sessions.
+    std::map<std::uint64_t, std::pair<SessionIx, wire::ObjectReply>> answers;
+    std::vector<std::uint64_t> answer_order;
+    std::vector<std::pair<SessionIx, wire::ObjectEvent>> events;
 
   private:
     void file(const Effect& effect);
