@@ -146,6 +146,7 @@ void ObjectPort::pop_operation() {
     const std::lock_guard lock{mutex_};
     if (!peeked_) return;
     peeked_->popped = base::monotonic_now();
+    peeked_->epoch = epoch();
     const std::uint64_t number = peeked_->op.op;
     unanswered_.emplace(number, std::move(peeked_));
     peeked_.reset();

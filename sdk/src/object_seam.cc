@@ -98,7 +98,6 @@ SharedPtr open_now(const ClientPtr& client,
                    Shared::Identity identity,
                    bool& made) {
     client->check_fork();
-    identity.epoch = client->objects().epoch();
     auto ask = std::make_shared<Ask>();
     ask->client = client;
     ask->op = std::move(op);
@@ -113,6 +112,7 @@ SharedPtr open_now(const ClientPtr& client,
     if (ask->code != wire::Code::None) throw_refusal(*ask);
     made = (ask->answer.flags & wire::kReplyCreated) != 0;
     identity.id = ask->answer.token;
+    identity.epoch = ask->epoch;  // It may have waited for the first broker, or for the next.
     return client->objects().adopt(client, identity, true);
 }
 

@@ -157,7 +157,10 @@ TEST(ObjectPort, ANewIncarnationEndsWhatWasAskedButForOpens) {
     auto answered_never = queue.get_async();
     fake.pump();
     auto not_sent = queue.get_async();
-    std::thread opener{[&] { EXPECT_NO_THROW(Queue<int>{fake.pool}); }};
+    std::thread opener{[&] {
+        auto opened = Queue<int>{fake.pool};
+        EXPECT_NO_THROW(static_cast<void>(opened.put_async(1))) << "it is of the new incarnation";
+    }};
     ASSERT_TRUE(test::wait_until([&] { return fake.wakes >= 3; }, 10s));
     fake.port().on_objects_lost();
     EXPECT_THROW(answered_never.get(), ObjectLost);
