@@ -187,6 +187,13 @@ CONFORMANCE(Q06, ABlockedGetEndsWithTheQueueOrTheBroker, "EIT") {
         queue.shut();
         EXPECT_THROW(blocked.get(), forkmill::ObjectClosed);
         EXPECT_TRUE(waiter.get(10s).empty());
+        Queue<int> never{*pool};
+        auto cancelled = pool->apply_async(drain, never);
+        never.put(1);
+        EXPECT_FALSE(never.join_for(20ms));
+        EXPECT_TRUE(wait_until(20, [&] { return never.empty(); })) << "it waits for the next";
+        cancelled.cancel();
+        EXPECT_THROW(cancelled.get(10s), forkmill::Cancelled) << "cancel() ends a blocked get";
         Queue<int> removed{*pool};
         auto lost = removed.get_async();
         removed.remove();
