@@ -10,7 +10,6 @@ namespace {
 
 using wire::Code;
 using wire::ObjectKind;
-using wire::ObjectVerb;
 
 }  // namespace
 

@@ -351,7 +351,7 @@ base::Status ClientCore::Impl::on_results(wire::Cursor& cursor, const base::Mess
     wire::ResultRecord record;
     while (reader.next(record)) {
         base::Body body;
-        if (const base::Status taken = take_body(record.body, body); !taken.ok()) return taken;
+        if (base::Status taken = take_body(record.body, body); !taken.ok()) return taken;
         if (sink.on_outcome(record.ref, record.outcome, body)) continue;
         ++taken_records;
         taken_bytes += body.size();
@@ -376,7 +376,7 @@ base::Status ClientCore::Impl::take_body(const wire::BodyRef& ref, base::Body& b
 base::Status ClientCore::Impl::take_bodies(std::vector<wire::ObjectItem>& items) {
     for (wire::ObjectItem& item : items) {
         base::Body body;
-        if (const base::Status taken = take_body(item.body, body); !taken.ok()) return taken;
+        if (base::Status taken = take_body(item.body, body); !taken.ok()) return taken;
         item.body = wire::BodyRef{std::move(body), 0, item.body.size};
     }
     return base::Done{};
@@ -386,7 +386,7 @@ base::Status ClientCore::Impl::on_answers(wire::Cursor& cursor, const base::Mess
     wire::ObjectReplyReader reader{cursor, message};
     wire::ObjectReply reply;
     while (reader.next(reply)) {
-        if (const base::Status taken = take_bodies(reply.items); !taken.ok()) return taken;
+        if (base::Status taken = take_bodies(reply.items); !taken.ok()) return taken;
         if (objects != nullptr) objects->on_answer(reply);
     }
     if (reader.code() != wire::Code::None)
@@ -398,7 +398,7 @@ base::Status ClientCore::Impl::on_events(wire::Cursor& cursor, const base::Messa
     wire::ObjectEventReader reader{cursor, message};
     wire::ObjectEvent event;
     while (reader.next(event)) {
-        if (const base::Status taken = take_bodies(event.items); !taken.ok()) return taken;
+        if (base::Status taken = take_bodies(event.items); !taken.ok()) return taken;
         if (objects != nullptr) objects->on_event(event);
     }
     if (reader.code() != wire::Code::None)

@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "broker/engine/status.h"
 #include "tests/sim/broker_node.h"
 #include "tests/sim/client_node.h"
+#include "tests/sim/sharer_node.h"
 #include "tests/sim/worker_node.h"
 
 namespace sim {
@@ -38,6 +40,8 @@ Scenario scenario_of(std::uint64_t seed) {
     scenario.hanging = sometimes(0.3, 0.03);
     if (random.chance(0.5)) scenario.tasks_per_session_max = 4 + random.below(40);
     scenario.chaos = seconds{3 + static_cast<int>(random.below(10))};
+    if (random.chance(0.5)) scenario.sharers = 1 + static_cast<int>(random.below(3));
+    scenario.sharer_crash_mean = mean(0.5, seconds{2});
     return scenario;
 }
 
@@ -49,6 +53,7 @@ World::World(const Scenario& s) : random(s.seed), network(clock, random), scenar
             std::make_unique<ClientNode>(*this, 0x1000 + static_cast<std::uint64_t>(i)));
     for (int i = 0; i < s.workers; ++i)
         workers_.push_back(std::make_unique<WorkerNode>(*this, static_cast<std::uint32_t>(i)));
+    for (int i = 0; i < s.sharers; ++i) sharers_.push_back(std::make_unique<SharerNode>(*this, i));
 }
 
 World::~World() = default;
@@ -79,6 +84,11 @@ void World::plan_faults() {
         workers_[random.below(workers_.size())]->pause(
             clock.now() + random.between(milliseconds{100}, seconds{12}));
     });
+    if (!sharers_.empty())
+        plan(scenario.sharer_crash_mean,
+             [this] { sharers_[random.below(sharers_.size())]->crash(); });
+    // What those hold who crashed is free ten seconds later.
+    clock.after(scenario.chaos + seconds{14}, [this] { end_sharing(); });
     clock.after(scenario.chaos, [this] {
         calm_ = true;
         network.faults = {};
@@ -106,9 +116,10 @@ std::string World::run() {
             clock.after(when, [node = client.get()] { node->submit_one(); });
         }
     }
+    for (auto& sharer : sharers_) sharer->start();
     plan_faults();
     const Time end = clock.now() + scenario.chaos + scenario.patience;
-    while (violation_.empty() && !(calm_ && settled()) && clock.step(end)) {
+    while (violation_.empty() && !(calm_ && settled() && shared_out()) && clock.step(end)) {
     }
     if (violation_.empty()) judge();
     return violation_;
@@ -118,6 +129,10 @@ void World::judge() {
     for (auto& client : clients_) {
         if (!client->all_settled()) violate("never settled:" + client->unsettled_text());
     }
+    if (!shared_out()) {
+        violate("objects outlive their handles: " +
+                std::to_string(broker_->engine()->objects({}, 100).size()));
+    }
     broker_->check();
     for (auto& worker : workers_) {
         if (!worker->alive()) continue;
@@ -126,13 +141,45 @@ void World::judge() {
     }
 }
 
+/// Everything was answered; what was put is somewhere; then all leave.
+void World::end_sharing() {
+    for (auto& sharer : sharers_)
+        if (!sharer->idle()) violate("never answered, " + sharer->pending_text());
+    judge_objects();
+    for (auto& sharer : sharers_) sharer->leave();
+    sharing_over_ = true;
+}
+
+bool World::shared_out() const {
+    return sharers_.empty() ||
+           (sharing_over_ && broker_->up() && broker_->engine()->objects({}, 1).empty());
+}
+
+void World::judge_objects() {
+    if (!broker_->up()) return;
+    for (const forkmill::engine::ObjectRow& row : broker_->engine()->objects({}, 100)) {
+        if (row.kind != "queue" || row.name.empty()) continue;
+        const ObjectTruth& truth = objects[row.id];
+        const bool leased = row.name == "leased";
+        const std::uint64_t gone = leased ? truth.done.size() : truth.got.size();
+        const std::uint64_t perhaps = leased ? truth.lost_dones : truth.lost_gets;
+        if (truth.put.size() > row.size + gone + perhaps)
+            violate("items were lost from queue " + row.name);
+        if (row.size + gone > truth.put.size() + truth.lost_puts)
+            violate("queue " + row.name + " has items that nobody put");
+    }
+}
+
 std::string World::summary() const {
     std::uint64_t starts = 0;
     for (const auto& [id, truth] : truths) starts += truth.starts;
+    std::uint64_t operations = 0;
+    for (const auto& sharer : sharers_) operations += sharer->answered();
     return std::to_string(truths.size()) + " tasks, " + std::to_string(starts) + " runs, " +
            std::to_string(broker_->incarnation()) + " incarnations, lost " +
            std::to_string(network.lost) + ", doubled " + std::to_string(network.doubled) +
-           ", cuts " + std::to_string(network.cuts);
+           ", cuts " + std::to_string(network.cuts) + ", operations on objects " +
+           std::to_string(operations);
 }
 
 }  // namespace sim

@@ -6,7 +6,8 @@
 // Violations (violation() returns the first): a task that never settles, settles twice or with a
 // wrong value; a client that keeps to its credit and is refused; an at_most_once task that was
 // started twice; a task run again although nothing was lost; a dead task with fewer deaths than its
-// limit; a broken invariant of engine, gateway or worker core.
+// limit; a broken invariant of engine, gateway or worker core; what object_truth.h says; an
+// operation on an object that is never answered; an object that outlives its last handle.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +19,7 @@
 #include "broker/engine/engine.h"
 #include "broker/gateway.h"
 #include "tests/sim/network.h"
+#include "tests/sim/object_truth.h"
 
 namespace sim {
 
@@ -35,7 +37,9 @@ struct Scenario {
     double failing = 0;            ///< … that answer with an error at their first attempt.
     double cancelled = 0;          ///< … that their client cancels.
     double hanging = 0;            ///< … that run until their timeout.
-    std::uint64_t tasks_per_session_max = 0;        ///< The broker's; 0: its default.
+    std::uint64_t tasks_per_session_max = 0;  ///< The broker's; 0: its default.
+    int sharers = 0;                          ///< Programs that share objects.
+    Duration sharer_crash_mean{};
     Duration chaos = std::chrono::seconds{20};      ///< How long faults go on.
     Duration patience = std::chrono::seconds{180};  ///< After it everything must have settled.
 };
@@ -45,6 +49,7 @@ Scenario scenario_of(std::uint64_t seed);
 
 class BrokerNode;
 class ClientNode;
+class SharerNode;
 class WorkerNode;
 
 class World {
@@ -87,7 +92,11 @@ class World {
     void excuse_reruns(Time since);
     void excuse_reruns() { excuse_reruns(clock.now()); }
 
+    std::map<std::uint64_t, ObjectTruth> objects;  ///< By id.
+    std::uint64_t items = 0;                       ///< Ever put into a shared queue.
+
     BrokerNode& broker() { return *broker_; }
+    std::vector<std::unique_ptr<SharerNode>>& sharers() { return sharers_; }
     std::vector<std::unique_ptr<ClientNode>>& clients() { return clients_; }
     std::vector<std::unique_ptr<WorkerNode>>& workers() { return workers_; }
 
@@ -96,12 +105,17 @@ class World {
     void plan(Duration mean, const std::function<void()>& act);
     bool settled() const;
     void judge();
+    void judge_objects();
+    void end_sharing();
+    bool shared_out() const;
 
     bool calm_ = false;
     std::string violation_;
     std::unique_ptr<BrokerNode> broker_;
     std::vector<std::unique_ptr<ClientNode>> clients_;
     std::vector<std::unique_ptr<WorkerNode>> workers_;
+    std::vector<std::unique_ptr<SharerNode>> sharers_;
+    bool sharing_over_ = false;
 };
 
 }  // namespace sim

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+// SharerNode: a program that shares objects with others: the real client session; it puts, gets,
+// locks and waits at random, crashes and starts anew, and judges every answer by ObjectTruth.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/session/client_session.h"
+#include "tests/sim/object_truth.h"
+#include "tests/sim/world.h"
+
+namespace sim {
+
+class SharerNode final : private forkmill::session::SubmitSource,
+                         private forkmill::session::OutcomeSink,
+                         private forkmill::session::ClientListener,
+                         private forkmill::session::ObjectLink {
+  public:
+    SharerNode(World& world, int number);
+
+    void start();
+    /// The program dies; another one takes its place a little later.
+    void crash();
+    /// It has no unanswered operation and holds nothing: when calm, it does nothing any more.
+    bool idle() const { return pending_.empty() && busy_ == 0; }
+    void leave();
+    std::string pending_text() const;
+    std::uint64_t answered() const { return answered_; }
+    /// Heard of the broker recently enough to believe in what it holds.
+    bool believes() const;
+
+  private:
+    using Then = std::function<void(const forkmill::wire::ObjectReply&)>;
+    struct Pending {
+        forkmill::wire::ObjectVerb verb{};
+        std::string what;
+        Then then;
+        std::uint64_t epoch = 0;
+        std::uint64_t item = 0;
+        ObjectTruth* truth = nullptr;
+    };
+    enum Name { kPlain, kLeased, kLock, kSemaphore, kEvent, kBarrier, kDict, kNumber, kCondition };
+    static constexpr int kNames = 9;
+
+    // The link.
+    const forkmill::wire::ObjectOp* peek_operation() override;
+    void pop_operation() override { queue_.pop_front(); }
+    void on_answer(const forkmill::wire::ObjectReply& reply) override;
+    void on_event(const forkmill::wire::ObjectEvent& event) override;
+    void on_objects_lost() override;
+    // No tasks.
+    const forkmill::session::SubmitItem* peek() override { return nullptr; }
+    void pop() override {}
+    const forkmill::wire::TemplateDef& template_of(std::uint32_t) override { return definition_; }
+    std::optional<forkmill::session::CancelItem> next_cancel() override { return std::nullopt; }
+    void rewind() override {}
+    std::uint64_t floor() const override { return 1; }
+    void pumped() override {}
+    void on_accepted(std::uint64_t, std::uint64_t) override {}
+    void on_refused(const forkmill::wire::Refused&) override {}
+    void on_forgotten(std::uint64_t, std::uint64_t) override {}
+    bool on_outcome(std::uint64_t, forkmill::wire::Outcome, const forkmill::base::Body&) override {
+        return false;
+    }
+    void on_partial(std::uint64_t, double, std::string_view) override {}
+    void on_reply(const forkmill::wire::Reply&) override {}
+    void on_turn(forkmill::session::ClientCore&) override {}
+    void on_client_state(forkmill::session::ClientState state,
+                         forkmill::wire::Code code,
+                         std::string_view text) override;
+
+    // What it does.
+    void open(Name name);
+    void act();
+    void act_soon();
+    void put(Name name);
+    void get_plain();
+    void get_leased();
+    void lock();
+    void locked(std::uint64_t token, std::uint64_t epoch);
+    void wait_condition(std::uint64_t token);
+    void unlock(std::uint64_t token, std::uint64_t epoch);
+    void semaphore();
+    void add();
+    void update();
+    void rendezvous();
+    void private_queue();
+    std::uint64_t ask(forkmill::wire::ObjectOp op, std::string value, Pending pending);
+    forkmill::wire::ObjectOp on(Name name, forkmill::wire::ObjectVerb verb) const;
+    void after(Duration delay, std::function<void()> act);
+    std::int64_t some_timeout();
+    ObjectTruth& truth(Name name);
+    bool expect(const forkmill::wire::ObjectReply& reply,
+                std::initializer_list<forkmill::wire::Code> codes,
+                const char* what);
+    void forget_all();
+    void violate(const std::string& what);
+
+    // The session.
+    void connect();
+    void turn_soon();
+    void turn();
+    void arm();
+    void send(forkmill::session::ClientOut& out);
+    void heard();
+
+    World& world_;
+    const int number_;
+    std::uint64_t life_ = 0;
+    std::unique_ptr<forkmill::session::ClientSession> session_;
+    forkmill::wire::TemplateDef definition_;
+    std::deque<std::pair<forkmill::wire::ObjectOp, std::string>> queue_;  ///< With its value.
+    std::map<std::uint64_t, Pending> pending_;
+    std::uint64_t last_op_ = 0;
+    std::uint64_t ids_[kNames] = {};
+    std::uint64_t watch_ = 0;
+    int busy_ = 0;  ///< Holdings, and delays before they end.
+    bool locking_ = false;
+    std::uint64_t epoch_ = 0;       ///< Of its trust: a silence of eight seconds ends one.
+    std::uint64_t generation_ = 0;  ///< Of its handles: a new incarnation ends them.
+    Time last_heard_{};
+    std::uint64_t answered_ = 0;
+    std::uint64_t conn_ = 0;
+    bool turn_due_ = false;
+    bool dialing_ = false;
+    bool left_ = false;
+    Time armed_ = forkmill::base::kNever;
+};
+
+}  // namespace sim
