@@ -169,8 +169,8 @@ void ObjectPort::settle_locked(const AskPtr& ask, Code code, std::string text, D
 
 void ObjectPort::publish(Due& due) {
     for (const AskPtr& ask : due.settled) {
-        const std::uint32_t before = ask->word.fetch_or(Ask::kSettled, std::memory_order_acq_rel);
-        if ((before & Ask::kWaiters) != 0) futex_wake_all(ask->word);
+        const std::uint32_t before = ask->word.fetch_or(Ask::kDone, std::memory_order_acq_rel);
+        if ((before & Ask::kSleepers) != 0) futex_wake_all(ask->word);
     }
     if (!due.jobs.empty()) jobs_.post(due.jobs);
 }

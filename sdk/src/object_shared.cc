@@ -56,11 +56,11 @@ bool Ask::wait(base::Time until) {
         return true;
     for (;;) {
         std::uint32_t now = word.load(std::memory_order_acquire);
-        if ((now & kSettled) != 0) return true;
-        if ((now & kWaiters) == 0) {
-            if (!word.compare_exchange_weak(now, now | kWaiters, std::memory_order_acq_rel))
+        if ((now & kDone) != 0) return true;
+        if ((now & kSleepers) == 0) {
+            if (!word.compare_exchange_weak(now, now | kSleepers, std::memory_order_acq_rel))
                 continue;
-            now |= kWaiters;
+            now |= kSleepers;
         }
         if (futex_wait(word, now, until) != FutexResult::Changed) return is_settled();
     }

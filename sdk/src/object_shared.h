@@ -74,7 +74,7 @@ class Shared {
 
 class Ask : public std::enable_shared_from_this<Ask> {
   public:
-    enum Word : std::uint32_t { kSettled = 1, kWaiters = 2 };
+    enum Word : std::uint32_t { kDone = 1, kSleepers = 2 };
 
     wire::ObjectOp op;  ///< Constant once asked.
     ClientPtr client;
@@ -97,7 +97,7 @@ class Ask : public std::enable_shared_from_this<Ask> {
     bool settled = false;
     bool abandoned = false;
 
-    bool is_settled() const { return (word.load(std::memory_order_acquire) & kSettled) != 0; }
+    bool is_settled() const { return (word.load(std::memory_order_acquire) & kDone) != 0; }
     /// Sleeps until settled or `until`.
     bool wait(base::Time until);
     ~Ask();

@@ -4,8 +4,12 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
+#include <cstdio>
 #include <filesystem>
+
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 
@@ -21,6 +25,21 @@ std::string text_of(const std::filesystem::path& path) {
 }
 
 }  // namespace
+
+std::int64_t messages_in(const std::string& endpoint) {
+    const std::string command =
+        std::string{FORKMILL_TEST_BIN_DIR "/forkmill --endpoint '"} + endpoint + "' -o json status";
+    std::FILE* pipe = ::popen(command.c_str(), "r");
+    if (pipe == nullptr) return -1;
+    std::string text;
+    std::array<char, 4096> buffer{};
+    for (std::size_t got = 0; (got = std::fread(buffer.data(), 1, buffer.size(), pipe)) > 0;)
+        text.append(buffer.data(), got);
+    ::pclose(pipe);
+    const auto status = nlohmann::json::parse(text, nullptr, false);
+    if (!status.is_object() || !status.contains("counters")) return -1;
+    return status["counters"].value("messages_in", std::int64_t{-1});
+}
 
 void do_not_return() {
     for (;;) ::pause();
