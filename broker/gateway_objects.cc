@@ -45,7 +45,7 @@ void GatewayOps::object_reply(Peer& peer, const wire::ObjectReply& reply, base::
 void GatewayOps::add_answer(Peer& peer, const wire::ObjectReply& part, base::Time now) {
     if (!peer.object_replies.fits(part)) finish_objects(peer, now);
     peer.object_replies.add(part);
-    ++peer.answers;
+    if ((part.flags & wire::kReplyMore) == 0) ++peer.answers_here;
     // A peer keeps few transfers that no record has named yet.
     bool transfers = false;
     for (const wire::ObjectItem& item : part.items)
@@ -67,8 +67,10 @@ void GatewayOps::finish_objects(Peer& peer, base::Time now) {
     const auto header = [&](wire::Kind kind) {
         return wire::Header{kind, peer.session.next_number(), peer.session.received(), peer.floor};
     };
-    if (const std::size_t count = peer.object_replies.count(); count > 0) {
-        peer.unacked_answers.emplace_back(peer.session.next_number(), count);
+    if (peer.object_replies.count() > 0) {
+        const std::uint64_t count = std::exchange(peer.answers_here, 0);
+        peer.answers += count;
+        if (count > 0) peer.unacked_answers.emplace_back(peer.session.next_number(), count);
         queue(peer, peer.object_replies.finish(header(wire::Kind::ObjectReply)), now);
     }
     if (peer.object_events.count() > 0)

@@ -113,8 +113,9 @@ struct Peer {
     wire::ObjectReplyWriter object_replies;
     wire::ObjectEventWriter object_events;
     std::deque<std::pair<std::uint64_t, std::uint64_t>>
-        unacked_answers;        ///< (Frame of ours, answers in it.)
-    std::uint64_t answers = 0;  ///< Not acked, those of this turn included.
+        unacked_answers;             ///< (Frame of ours, answers in it.)
+    std::uint64_t answers = 0;       ///< Not acked; their sum …
+    std::uint64_t answers_here = 0;  ///< … and those of the message that is being written.
 
     std::uint32_t protocol_errors = 0;
 };

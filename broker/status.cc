@@ -64,6 +64,28 @@ Json sessions_of(const engine::Engine::Snapshot& snapshot) {
     return rows;
 }
 
+/// As many as a reply holds, whatever their texts.
+constexpr std::size_t kObjectRowsMax = 1000;
+constexpr std::size_t kTypeShown = 128;
+
+Json objects_of(const engine::Engine& engine, std::string_view prefix) {
+    Json rows = Json::array();
+    for (const engine::ObjectRow& object : engine.objects(prefix, kObjectRowsMax)) {
+        rows.push_back({{"id", object.id},
+                        {"name", object.name},
+                        {"kind", object.kind},
+                        {"type", object.type.substr(0, kTypeShown)},
+                        {"size", object.size},
+                        {"capacity", object.capacity},
+                        {"bytes", object.bytes},
+                        {"handles", object.handles},
+                        {"waiting", object.waiting},
+                        {"holder", object.holder},
+                        {"persistent", object.persistent}});
+    }
+    return rows;
+}
+
 Json status_of(const engine::Engine::Snapshot& snapshot,
                const Gateway& gateway,
                const engine::Engine& engine,
@@ -77,6 +99,9 @@ Json status_of(const engine::Engine::Snapshot& snapshot,
             {"uptime_seconds", std::chrono::duration<double>(now - context.started).count()},
             {"recovering", snapshot.recovering},
             {"tasks", snapshot.tasks},
+            {"objects", snapshot.objects},
+            {"object_waits", snapshot.object_waits},
+            {"object_bytes", snapshot.object_bytes},
             {"memory_used_bytes", snapshot.memory_used},
             {"memory_max_bytes", snapshot.memory_max},
             {"queues", queues_of(snapshot)},
@@ -137,6 +162,8 @@ wire::Reply answer_query(const wire::Query& query,
             return {query.id, wire::Code::NotFound, "no living worker offers this task"};
         return reply_with(query.id, {{"name", query.argument}, {"signature", signature}});
     }
+    if (query.what == "objects")
+        return reply_with(query.id, {{"objects", objects_of(engine, query.argument)}});
     const engine::Engine::Snapshot snapshot = engine.snapshot(now);
     if (query.what == "status")
         return reply_with(query.id, status_of(snapshot, gateway, engine, context, now));

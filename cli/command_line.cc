@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cli/command_line.h"
 
+#include <tuple>
 #include <utility>
 
 #include "cli/operator.h"
@@ -34,6 +35,22 @@ void add_state_dir(CLI::App& verb, Flags& flags) {
     verb.add_option("--state-dir",
                     flags.state_dir,
                     "of the master; default: FORKMILL_STATE_DIR, else forkmill-state");
+}
+
+void declare_objects(CLI::App& app, Flags& flags, std::map<CLI::App*, Verb>& verbs) {
+    CLI::App* object = app.add_subcommand("object", "shared objects")->require_subcommand(1);
+    CLI::App* ls = object->add_subcommand("ls", "list them, at most 1,000");
+    ls->add_option("PREFIX", flags.command.name, "of the names to list");
+    verbs[ls] = &cli::list_objects;
+    const std::tuple<const char*, const char*, Verb> each[] = {
+        {"info", "show one", &cli::show_object},
+        {"rm", "end one, whoever uses it", &cli::remove_object},
+        {"break", "take a lock from its owner", &cli::break_lock}};
+    for (const auto& [name, help, run] : each) {
+        CLI::App* verb = object->add_subcommand(name, help);
+        verb->add_option("NAME", flags.command.id, "of the object, or its id")->required();
+        verbs[verb] = run;
+    }
 }
 
 void declare_operator(CLI::App& app, Flags& flags, std::map<CLI::App*, Verb>& verbs) {
@@ -96,6 +113,7 @@ void declare(CLI::App& app, Flags& flags, std::map<CLI::App*, Verb>& verbs) {
     verbs[crashes] = &cli::list_crashes;
     CLI::App* queue = app.add_subcommand("queue", "queues of the broker")->require_subcommand(1);
     verbs[queue->add_subcommand("ls", "list them")] = &cli::list_queues;
+    declare_objects(app, flags, verbs);
     declare_operator(app, flags, verbs);
     CLI::App* keygen = app.add_subcommand("keygen", "make a key for encrypted tcp");
     keygen->add_option("FILE", flags.command.file, "FILE.pub: its public half")->required();

@@ -33,8 +33,9 @@ std::unique_ptr<net::Transport> transport_to(const std::string& text) {
     return std::move(transport).value();
 }
 
-session::ClientSessionConfig config_of(std::uint64_t stream) {
+session::ClientSessionConfig config_of(std::uint64_t stream, bool admin) {
     session::ClientSessionConfig config;
+    config.role = admin ? wire::Role::Admin : wire::Role::Client;
     config.key = base::random_session();
     config.stream = stream;
     config.host = base::host_name();
@@ -51,11 +52,13 @@ base::Time after(base::Duration limit) {
 
 struct Connection::Impl final : session::SubmitSource,
                                 session::OutcomeSink,
-                                session::ClientListener {
-    explicit Impl(const std::string& text)
+                                session::ClientListener,
+                                session::ObjectLink {
+    Impl(const std::string& text, bool admin)
         : endpoint(text),
           transport(transport_to(text)),
-          session(config_of(stream), *this, *this, *this, base::monotonic_now()) {
+          session(config_of(stream, admin), *this, *this, *this, base::monotonic_now()) {
+        session.core().set_objects(this);
         loop.add(*transport, [this] { receive(base::monotonic_now()); });
     }
 
@@ -92,6 +95,15 @@ struct Connection::Impl final : session::SubmitSource,
     }
     void on_turn(session::ClientCore&) override {}
 
+    // ObjectLink: the one operation, if there is one.
+    const wire::ObjectOp* peek_operation() override { return operation ? &*operation : nullptr; }
+    void pop_operation() override { operation.reset(); }
+    void on_answer(const wire::ObjectReply& reply) override {
+        answer = Answer{reply.code, reply.text};
+    }
+    void on_event(const wire::ObjectEvent&) override {}
+    void on_objects_lost() override {}
+
     void on_client_state(session::ClientState state,
                          wire::Code code,
                          std::string_view text) override {
@@ -127,6 +139,7 @@ struct Connection::Impl final : session::SubmitSource,
     std::optional<session::CancelItem> cancel;
     std::optional<Ended> ended;
 
+    std::optional<wire::ObjectOp> operation;
     std::uint64_t question = 0;
     std::optional<Answer> answer;
 };
@@ -209,8 +222,8 @@ void Connection::Impl::say_goodbye() {
     loop.remove(*transport);
 }
 
-Connection::Connection(const std::string& endpoint, base::Duration limit)
-    : impl_(std::make_unique<Impl>(endpoint)) {
+Connection::Connection(const std::string& endpoint, base::Duration limit, bool admin)
+    : impl_(std::make_unique<Impl>(endpoint, admin)) {
     Impl& i = *impl_;
     const auto live = [&] { return i.session.state() == session::ClientState::Live; };
     if (i.run(live, after(limit))) return;
@@ -222,9 +235,21 @@ Connection::~Connection() {
 }
 
 Answer Connection::ask(std::string_view what, std::string_view argument) {
+    impl_->session.core().query(++impl_->question, what, argument);
+    return wait_answer();
+}
+
+Answer Connection::operate(wire::ObjectVerb verb, std::uint64_t object) {
+    wire::ObjectOp& operation = impl_->operation.emplace();
+    operation.op = 1;
+    operation.verb = verb;
+    operation.object = object;
+    return wait_answer();
+}
+
+Answer Connection::wait_answer() {
     Impl& i = *impl_;
     i.answer.reset();
-    i.session.core().query(++i.question, what, argument);
     if (!i.run([&] { return i.answer.has_value(); }, after(kAnswer)))
         throw Failure{kUnavailable, "the broker at " + i.endpoint + " does not answer"};
     return *std::move(i.answer);

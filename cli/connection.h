@@ -17,6 +17,7 @@
 #include "core/base/ids.h"
 #include "core/base/time.h"
 #include "core/wire/codes.h"
+#include "core/wire/objects.h"
 
 namespace forkmill::cli {
 
@@ -35,13 +36,17 @@ class Connection {
   public:
     /// Returns once the broker welcomed us; Failure 69 when it did not within `limit`, 64 for an
     /// endpoint that cannot be.
-    Connection(const std::string& endpoint, base::Duration limit);
+    /// `admin`: it does what admins may.
+    Connection(const std::string& endpoint, base::Duration limit, bool admin = false);
     ~Connection();
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
 
     /// Failure 69 when no answer comes.
     Answer ask(std::string_view what, std::string_view argument = {});
+
+    /// Asks for one operation on a shared object. Failure 69 when no answer comes.
+    Answer operate(wire::ObjectVerb verb, std::uint64_t object);
 
     /// Starts the task of this connection. REQUIRES: none was started or attached.
     base::TaskId submit(std::string_view name,
@@ -59,6 +64,8 @@ class Connection {
     std::optional<Ended> wait(base::Duration limit);
 
   private:
+    Answer wait_answer();
+
     struct Impl;
     std::unique_ptr<Impl> impl_;
 };

@@ -112,12 +112,37 @@ const std::vector<std::string> kQueueColumns{"name",
                                              "weight",
                                              "waiting"};
 
+const std::vector<std::string>
+    kObjectColumns{"id", "name", "kind", "type", "size", "bytes", "handles", "waiting", "holder"};
+
+/// The object of that name, or of that id.
+Json find_object(Connection& connection, const std::string& which) {
+    const Json all = parse_answer(connection.ask("objects", which));
+    for (const Json& row : all.value("objects", Json::array()))
+        if (text_field(row, "name") == which) return row;
+    const Json any = parse_answer(connection.ask("objects"));
+    for (const Json& row : any.value("objects", Json::array()))
+        if (row.contains("id") && row["id"].dump() == which) return row;
+    throw Failure{kTaskFailed, "there is no object " + which};
+}
+
+void rule_object(const Command& command, wire::ObjectVerb verb) {
+    Connection connection{command.endpoint, command.connect_timeout, true};
+    const Json row = find_object(connection, command.id);
+    const Answer answer = connection.operate(verb, row.value("id", std::uint64_t{0}));
+    if (answer.code == wire::Code::None) return;
+    throw Failure{
+        kTaskFailed,
+        command.id + ": " +
+            (answer.body.empty() ? std::string{wire::name_of(answer.code)} : answer.body)};
+}
+
 void list(const Command& command,
           const char* what,
           const std::vector<std::string>& columns,
           std::ostream& out) {
     Connection connection{command.endpoint, command.connect_timeout};
-    const Json body = parse_answer(connection.ask(what));
+    const Json body = parse_answer(connection.ask(what, command.name));
     const Json rows = body.value(what, Json::array());
     if (command.output == Output::Json) out << rows.dump(2) << '\n';
     if (command.output == Output::Table) print_rows(rows, columns, out);
@@ -209,6 +234,26 @@ void list_workers(const Command& command, std::ostream& out) {
 
 void list_queues(const Command& command, std::ostream& out) {
     list(command, "queues", kQueueColumns, out);
+}
+
+void list_objects(const Command& command, std::ostream& out) {
+    list(command, "objects", kObjectColumns, out);
+}
+
+void show_object(const Command& command, std::ostream& out) {
+    Connection connection{command.endpoint, command.connect_timeout};
+    const Json row = find_object(connection, command.id);
+    if (command.output == Output::Json) out << row.dump(2) << '\n';
+    if (command.output != Output::Table) return;
+    for (const auto& [key, value] : row.items()) out << key << ": " << cell(row, key) << '\n';
+}
+
+void remove_object(const Command& command, std::ostream&) {
+    rule_object(command, wire::ObjectVerb::Remove);
+}
+
+void break_lock(const Command& command, std::ostream&) {
+    rule_object(command, wire::ObjectVerb::Break);
 }
 
 void keygen(const Command& command, std::ostream& out) {

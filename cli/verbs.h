@@ -21,9 +21,10 @@ struct Command {
     Output output = Output::Table;
     base::Duration connect_timeout = std::chrono::seconds{5};
     base::Duration timeout = base::Duration::max();  ///< Of waits for a task.
-    std::string name;                                ///< Of the task to run.
+    std::string name;                                ///< Of the task to run, or how those begin
+                                                     ///< that are listed.
     std::vector<std::string> arguments;              ///< JSON texts.
-    std::string id;                                  ///< Of the task that is meant.
+    std::string id;                                  ///< Of the task or object that is meant.
     bool kill = false;
     std::string state_dir;    ///< Of the master that is asked.
     std::uint32_t count = 0;  ///< Workers of a pool.
@@ -43,6 +44,11 @@ void cancel(const Command& command, std::ostream& out);
 void status(const Command& command, std::ostream& out);
 void list_workers(const Command& command, std::ostream& out);
 void list_queues(const Command& command, std::ostream& out);
+void list_objects(const Command& command, std::ostream& out);
+void show_object(const Command& command, std::ostream& out);
+/// Ends a shared object, whoever uses it; takes a lock from its owner. As admins.
+void remove_object(const Command& command, std::ostream& out);
+void break_lock(const Command& command, std::ostream& out);
 /// Makes a key file and its .pub, and prints the public key. Asks no broker.
 void keygen(const Command& command, std::ostream& out);
 

@@ -109,25 +109,6 @@ void Engine::operate(SessionIx session, const wire::ObjectOp& op, base::Time now
     if (core_->session_at(session) != nullptr) core_->operate(session, op, now, out);
 }
 
-bool Engine::remove_object(std::uint64_t id, base::Time now, Effects& out) {
-    Object* object = core_->objects.find(id);
-    if (object == nullptr) return false;
-    Step step{now, out};
-    core_->objects.end_object(*object, step);
-    core_->objects.settle(step);
-    return true;
-}
-
-bool Engine::break_lock(std::uint64_t id, base::Time now, Effects& out) {
-    Object* object = core_->objects.find(id);
-    if (object == nullptr || object->kind() != wire::ObjectKind::Lock || !object->holder)
-        return false;
-    Step step{now, out};
-    core_->objects.free_lock(*object, true, step);
-    core_->objects.settle(step);
-    return true;
-}
-
 void Core::operate(SessionIx ix, const wire::ObjectOp& op, base::Time now, Effects& out) {
     end_attempts(now, out);
     const Session& session = *sessions[ix];
@@ -224,6 +205,7 @@ void Engine::set_pool_broken(std::string_view pool,
 
 void Engine::schedule(base::Time now, Effects& out) {
     core_->end_attempts(now, out);
+    core_->objects.memory_free = core_->memory_free();
     core_->objects.turn_over({now, out});
     core_->schedule(now, out);
 }
@@ -307,11 +289,6 @@ std::vector<ObjectRow> Engine::objects(std::string_view prefix, std::size_t most
             row.holder = owner->info.host + ":" + std::to_string(owner->info.pid);
     }
     return rows;
-}
-
-std::uint64_t Engine::object_named(std::string_view name) const {
-    const auto found = core_->objects.by_name.find(name);
-    return found == core_->objects.by_name.end() ? 0 : found->second;
 }
 
 std::uint64_t Engine::waiting(std::string_view queue) const {

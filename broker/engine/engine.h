@@ -151,9 +151,6 @@ class Engine {
     // Shared objects: an operation of any session that may submit. What it wants is answered by an
     // effect, now or when its wait ends; its bodies are whole.
     void operate(SessionIx session, const wire::ObjectOp& op, base::Time now, Effects& out);
-    /// What admins may do to any of them. False: there is no such thing.
-    bool remove_object(std::uint64_t id, base::Time now, Effects& out);
-    bool break_lock(std::uint64_t id, base::Time now, Effects& out);
 
     // Workers.
     void started(SessionIx worker, Lease lease, base::Time now, Effects& out);
@@ -223,7 +220,6 @@ class Engine {
     Snapshot snapshot(base::Time now) const;
     /// At most `most` objects whose names begin with `prefix`.
     std::vector<ObjectRow> objects(std::string_view prefix, std::size_t most) const;
-    std::uint64_t object_named(std::string_view name) const;
     /// Tasks of a queue that could run now and have no worker.
     std::uint64_t waiting(std::string_view queue) const;
     /// Throws nothing; returns the first broken invariant in words, or empty.

@@ -271,6 +271,19 @@ void Objects::free_holdings(SessionIx ix, const std::uint64_t* attempt, Step& st
             if (waits[w].used && waits[w].session == ix && waits[w].op == op)
                 abandon(w, Code::StaleLease, step);
     }
+    if (attempt != nullptr) {
+        std::deque<wire::ObjectOp> left;
+        for (wire::ObjectOp& op : std::exchange(member(ix).deferred, {})) {
+            if (!is_its({ix, op.owner, op.has(wire::kOpTask)})) {
+                left.push_back(std::move(op));
+                continue;
+            }
+            bytes -= cost_of(op);
+            --parked;
+            refuse(ix, op, Code::StaleLease, "the attempt that asks has ended", step);
+        }
+        member(ix).deferred = std::move(left);
+    }
     const std::set<ObjectId> held = member(ix).holding;
     for (const ObjectId id : held) {
         Object* object = find(id);

@@ -54,6 +54,7 @@ struct Objects {
     void tick(Step step);
     void turn_over(Step step);
     base::Time next_timer() const { return hurried ? base::Time{} : timers.next(); }
+    bool has_handles(SessionIx ix) const { return knows(ix) && !members[ix]->objects.empty(); }
     /// False: nothing of it can be held.
     bool knows(SessionIx ix) const { return ix < members.size() && members[ix] != nullptr; }
 

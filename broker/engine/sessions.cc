@@ -100,7 +100,7 @@ wire::Code Core::open_session(const SessionInfo& info,
         for (SessionIx i = 0; i < sessions.size() && open_sessions >= config.sessions_max; ++i) {
             const Session* idle = sessions[i].get();
             if (idle == nullptr || idle->connected || idle->live > 0 || idle->retained.size > 0 ||
-                idle->worker != nullptr)
+                idle->worker != nullptr || objects.has_handles(i))
                 continue;
             Effect& effect = out.list.emplace_back();
             effect.kind = Effect::Kind::CloseSession;

@@ -42,8 +42,9 @@ struct Tables {
     std::uint64_t memory_used() const {
         return arena.bytes_used() + large_bytes + tasks.bytes() + objects.bytes;
     }
+    /// What was not promised to submitters either.
     std::uint64_t memory_free() const {
-        const std::uint64_t used = memory_used();
+        const std::uint64_t used = memory_used() + unused_credit;
         return config.memory_max > used ? config.memory_max - used : 0;
     }
 

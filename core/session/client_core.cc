@@ -31,6 +31,7 @@ struct ClientCore::Impl {
     std::uint64_t granted_bytes = 0;
 
     ObjectLink* objects = nullptr;
+    std::uint32_t minor = 0;  // Of the broker: before 1 there are no objects.
     wire::ObjectWriter object_writer{};
     std::optional<wire::ObjectOp> operation{};  // On its way: the first `shipped` bodies are out.
     std::size_t shipped = 0;
@@ -71,6 +72,7 @@ struct ClientCore::Impl {
     bool submit(const SubmitItem& item);
     void tell_cancels();
     void tell_objects();
+    void refuse_objects();
     bool operate();
     base::Status on_results(wire::Cursor& cursor, const base::Message& message);
     base::Status on_answers(wire::Cursor& cursor, const base::Message& message);
@@ -97,6 +99,7 @@ ObjectLink* ClientCore::objects() const {
 void ClientCore::on_welcome(const wire::Welcome& welcome, bool fresh) {
     Impl& i = *impl_;
     i.welcomed = true;
+    i.minor = welcome.minor;
     if (fresh) {
         i.writer = {};
         i.told.clear();
@@ -240,10 +243,23 @@ void ClientCore::Impl::tell_cancels() {
 
 void ClientCore::Impl::tell_objects() {
     if (objects == nullptr) return;
+    if (minor == 0) return refuse_objects();
     finish();
     while (session.can_send() && operate()) {
     }
     finish_objects();
+}
+
+/// An older broker does not know the kinds: nothing may be said to it.
+void ClientCore::Impl::refuse_objects() {
+    while (const wire::ObjectOp* next = objects->peek_operation()) {
+        wire::ObjectReply reply;
+        reply.op = next->op;
+        reply.code = wire::Code::ProtoKind;
+        reply.text = "this broker has no shared objects";
+        objects->pop_operation();
+        objects->on_answer(reply);
+    }
 }
 
 /// False: there is none, or the window is full before all of it is out.

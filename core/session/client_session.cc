@@ -79,7 +79,7 @@ void ClientSession::hello(base::Time now, ClientOut& out) {
     retry_at_ = now + kGreetingRetry * greetings_;
     wire::Hello hello;
     hello.minor = wire::kMinor;
-    hello.role = wire::Role::Client;
+    hello.role = config_.role;
     hello.session = config_.key;
     hello.generation = ++generation_;
     hello.incarnation = incarnation_;

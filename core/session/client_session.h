@@ -39,6 +39,7 @@ class ClientListener {
 
 struct ClientSessionConfig {
     base::SessionKey key;
+    wire::Role role = wire::Role::Client;  ///< Or Admin.
     std::uint64_t stream = 0;
     std::string host;
     std::int32_t pid = 0;

@@ -14,6 +14,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/e2e/raw_peer.h"
 #include "tests/support/process.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wait_until.h"
@@ -86,7 +87,8 @@ class Cli : public testing::Test {
     }
 
     TempDir directory_;
-    std::string endpoint_ = "tcp://127.0.0.1:" + std::to_string(free_port());
+    int port_ = free_port();
+    std::string endpoint_ = "tcp://127.0.0.1:" + std::to_string(port_);
     std::unique_ptr<Program> daemon_;
 };
 
@@ -122,6 +124,61 @@ TEST_F(Cli, ListsWorkersAndQueues) {
     for (const Json& worker : workers) EXPECT_GT(worker["pid"].get<int>(), 0);
     EXPECT_GE(Json::parse(run({"-o", "json", "queue", "ls"}).text).size(), 1U);
     EXPECT_NE(run({"status"}).text.find("submitted: "), std::string::npos);
+}
+
+/// A program that has a named lock, and a persistent queue with an item.
+forkmill::e2e::RawPeer sharing_program(int port) {
+    namespace wire = forkmill::wire;
+    forkmill::e2e::RawPeer peer{port};
+    EXPECT_TRUE(peer.greet());
+    wire::Hello hello;
+    hello.session = {1, 2};
+    hello.stream = 3;
+    hello.generation = 1;
+    hello.host = "elsewhere";
+    hello.pid = 7;
+    peer.say(wire::encode({wire::Kind::Hello}, hello));
+    const auto welcome = peer.hear_as<wire::Welcome>(wire::Kind::Welcome);
+    EXPECT_TRUE(welcome.has_value());
+    const std::uint64_t first = welcome->incarnation << 40 | 1;  // Ids are dense: docs/protocol.md.
+    wire::ObjectWriter writer;
+    wire::ObjectOp open;
+    open.verb = wire::ObjectVerb::Open;
+    open.flags = wire::kOpCreate;
+    open.name = "the lock";
+    open.shaped = true;
+    open.shape.kind = wire::ObjectKind::Lock;
+    writer.add(open);
+    open.name = "jobs";
+    open.flags |= wire::kOpPersistent;
+    open.shape.kind = wire::ObjectKind::Queue;
+    open.shape.capacity = 10;
+    writer.add(open);
+    wire::ObjectOp acquire;
+    acquire.verb = wire::ObjectVerb::Acquire;
+    acquire.object = first;
+    writer.add(acquire);
+    peer.say(writer.finish({wire::Kind::Object, 1}));
+    return peer;
+}
+
+TEST_F(Cli, SharedObjectsAreListedShownBrokenAndRemoved) {
+    const auto peer = sharing_program(port_);
+    const auto listed = [&](const char* prefix) {
+        const Json rows = Json::parse(run({"-o", "json", "object", "ls", prefix}).text);
+        return rows.size();
+    };
+    ASSERT_TRUE(wait_until([&] { return listed("the") == 1 && listed("jobs") == 1; }, kLimit));
+    const Json lock = Json::parse(run({"-o", "json", "object", "info", "the lock"}).text);
+    EXPECT_EQ(lock["kind"], "lock");
+    EXPECT_EQ(lock["holder"], "elsewhere:7");
+    EXPECT_EQ(run({"object", "break", "jobs"}).code, 1);
+    EXPECT_EQ(run({"object", "break", "the lock"}).code, 0);
+    EXPECT_EQ(Json::parse(run({"-o", "json", "object", "info", "the lock"}).text)["holder"], "");
+    EXPECT_EQ(run({"object", "rm", std::to_string(lock["id"].get<std::uint64_t>())}).code, 0);
+    EXPECT_EQ(run({"object", "rm", "the lock"}).code, 1);
+    EXPECT_EQ(run({"object", "rm", "jobs"}).code, 0);
+    EXPECT_NE(run({"status"}).text.find("objects: 0"), std::string::npos);
 }
 
 TEST_F(Cli, ASubmittedTaskIsReachedByItsId) {

@@ -139,7 +139,7 @@ class Pair {
     const ObjectReply& ask(Client& client, ObjectOp op) {
         const std::uint64_t number = client.link.ask(std::move(op));
         run();
-        EXPECT_EQ(client.link.answers.count(number), 1U) << wire::name_of(op.verb);
+        EXPECT_EQ(client.link.answers.count(number), 1U) << "operation " << number;
         return client.link.answers[number];
     }
     std::uint64_t open(Client& client, wire::ObjectKind kind, std::string name = {}) {

@@ -20,8 +20,9 @@ SessionIx Cluster::open(const SessionInfo& info) {
     return ix;
 }
 
-SessionIx Cluster::client(std::string principal, std::uint64_t stream) {
+SessionIx Cluster::client(std::string principal, std::uint64_t stream, wire::Role role) {
     SessionInfo info;
+    info.role = role;
     info.key = {1, next_stream_};
     info.stream = stream != 0 ? stream : next_stream_++;
     info.principal = std::move(principal);

@@ -75,7 +75,9 @@ class Cluster {
     explicit Cluster(Config config = {}, std::uint64_t incarnation = 1);
 
     // Who is there. The first client is made on first use.
-    SessionIx client(std::string principal = "alice", std::uint64_t stream = 0);
+    SessionIx client(std::string principal = "alice",
+                     std::uint64_t stream = 0,
+                     wire::Role role = wire::Role::Client);
     SessionIx worker(WorkerOptions options = {});
 
     // Clients.

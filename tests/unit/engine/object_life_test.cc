@@ -126,6 +126,24 @@ TEST(ObjectLife, ASessionThatEndsDropsItsHandles) {
     EXPECT_EQ(s.objects(), 0U);
 }
 
+TEST(ObjectLife, ASessionThatIsAwayWithHandlesIsNotEvicted) {
+    Config config;
+    config.sessions_max = 2;
+    Sharing s{config};
+    const auto a = s.client();
+    s.lock(a);
+    const auto b = s.client();
+    s.disconnect(a);
+    SessionInfo third;
+    third.key = {7, 7};
+    SessionIx ix = 0;
+    EXPECT_EQ(s.engine->open_session(third, s.now, s.effects, ix), Code::BrokerFull);
+    s.disconnect(b);
+    EXPECT_EQ(s.engine->open_session(third, s.now, s.effects, ix), Code::None);
+    s.step("open");
+    EXPECT_EQ(s.objects(), 1U);
+}
+
 TEST(ObjectLife, APersistentObjectStaysWithoutHandlesUntilItIsRemoved) {
     Sharing s;
     const auto a = s.client();
@@ -340,10 +358,9 @@ TEST(ObjectModel, AnythingAtAllKeepsEveryInvariant) {
             if (::testing::Test::HasFatalFailure()) FAIL() << "seed " << seed << ", step " << i;
         }
         for (const SessionIx who : sessions) s.close(who);
-        for (const ObjectRow& row : s.engine->objects({}, 1000)) {
-            s.engine->remove_object(row.id, s.now, s.effects);
-            s.step("remove");
-        }
+        const SessionIx admin = s.client("root", 0, wire::Role::Admin);
+        for (const ObjectRow& row : s.engine->objects({}, 1000))
+            s.ask(admin, {.verb = Verb::Remove, .object = row.id});
         ASSERT_EQ(s.engine->snapshot(s.now).memory_used, 0U) << "seed " << seed;
         ASSERT_EQ(s.objects(), 0U);
     }

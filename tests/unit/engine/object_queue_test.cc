@@ -133,6 +133,24 @@ TEST(ObjectQueue, AnEndedAttemptGivesItsItemsBack) {
         Code::StaleLease);
 }
 
+TEST(ObjectQueue, WhatAnEndedAttemptAskedOfAFullWindowIsNotDone) {
+    Sharing s;
+    const auto a = s.client();
+    const auto w = s.worker({.threads = 2});
+    const Task t = s.submit("x", {}, a);
+    const auto q = s.queue(a, 10, wire::kOpLeased);
+    s.share(w, q);
+    s.put(a, q, "1");
+    s.writable(w, false);
+    const auto get =
+        s.ask(w, {.verb = Verb::Get, .object = q, .flags = wire::kOpTask, .owner = s.lease(t)});
+    EXPECT_TRUE(s.waiting(get));
+    s.finish(t);
+    EXPECT_EQ(s.code(get), Code::StaleLease);
+    s.writable(w, true);
+    EXPECT_EQ(s.value(s.get(a, q)), "1");
+}
+
 TEST(ObjectQueue, JoinWaitsUntilAllIsDone) {
     Sharing s;
     const auto a = s.client();
