@@ -112,6 +112,11 @@ void Executor::request_stop(Job& job) {
     source.request_stop();
 }
 
+std::uint64_t TaskThread::lease() const {
+    const std::lock_guard lock{executor_->mutex_};
+    return current_ == nullptr ? 0 : current_->lease;
+}
+
 void Executor::rekey(Job& job, std::uint64_t lease) {
     const std::lock_guard lock{mutex_};
     job.lease = lease;

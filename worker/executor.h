@@ -48,6 +48,7 @@ class TaskThread final : public detail::TaskScope {
   public:
     bool block() override;
     void unblock() override;
+    std::uint64_t lease() const override;
     /// Progress of the running job; only the newest is kept.
     void progress(double fraction, std::string_view note);
 

@@ -152,6 +152,13 @@ void WorkerCore::on_control(wire::Kind kind, wire::Cursor& cursor, base::Time no
             if (code == wire::Code::None) send_ping(wire::Kind::Pong, ping.echo, now, out);
             break;
         }
+        case wire::Kind::Pong: {
+            wire::Ping pong;
+            code = wire::decode(cursor, pong);
+            if (code == wire::Code::None && pong.echo == echo_ && client_ && client_->objects())
+                client_->objects()->on_heard(pinged_);
+            break;
+        }
         case wire::Kind::Err: {
             wire::Err err;
             code = wire::decode(cursor, err);
@@ -162,7 +169,7 @@ void WorkerCore::on_control(wire::Kind kind, wire::Cursor& cursor, base::Time no
             break;
         }
         default:
-            break;  // PONG, ACK: their header said all.
+            break;  // ACK: its header said all.
     }
     if (code != wire::Code::None) protocol_error(kind, wire::name_of(code), out);
 }
@@ -347,6 +354,7 @@ void WorkerCore::tick(base::Time now, WorkerOut& out) {
         welcomed_ = false;
     } else if (welcomed_ && now >= ping_at_) {
         send_ping(wire::Kind::Ping, ++echo_, now, out);
+        pinged_ = now;
         ping_at_ = now + ping_after_;
     }
     if (now >= check_at_) check_running(now);

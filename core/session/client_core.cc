@@ -92,6 +92,10 @@ void ClientCore::set_objects(ObjectLink* objects) {
     impl_->objects = objects;
 }
 
+ObjectLink* ClientCore::objects() const {
+    return impl_->objects;
+}
+
 void ClientCore::on_welcome(const wire::Welcome& welcome, bool fresh) {
     Impl& i = *impl_;
     i.welcomed = true;

@@ -95,6 +95,7 @@ class ClientCore {
 
     /// Operations on shared objects; null: there are none. It outlives this, or is set back.
     void set_objects(ObjectLink* objects);
+    ObjectLink* objects() const;
     /// After WELCOME, with `session` resumed or reset by the owner already. `fresh`: a new
     /// incarnation, everything is told again.
     void on_welcome(const wire::Welcome& welcome, bool fresh);

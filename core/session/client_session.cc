@@ -170,8 +170,15 @@ void ClientSession::on_control(const wire::Header& header,
             session_.ack_told();
             return;
         }
+        case wire::Kind::Pong: {
+            wire::Ping pong;
+            if (wire::decode(cursor, pong) != wire::Code::None) return broken("PONG", now, out);
+            if (welcomed_ && pong.echo == ping_echo_ && core_.objects() != nullptr)
+                core_.objects()->on_heard(last_ping_);
+            return;
+        }
         default:
-            return;  // PONG, ACK and ERR need no answer.
+            return;  // ACK and ERR need no answer.
     }
 }
 
@@ -282,7 +289,7 @@ void ClientSession::tick(base::Time now, ClientOut& out) {
         if (now >= retry_at_) hello(now, out);
         return;
     }
-    if (silence >= config_.ping_after && now - last_ping_ >= config_.ping_after) {
+    if (now >= ping_at()) {
         last_ping_ = now;
         send(wire::encode({wire::Kind::Ping, 0, session_.received(), source_.floor()},
                           wire::Ping{++ping_echo_, 0, 0, 0}),
@@ -303,6 +310,13 @@ void ClientSession::tell_ack(base::Time now, ClientOut& out) {
     }
 }
 
+/// Silence asks for a PING; what is held of shared objects asks for one whatever else was heard,
+/// because only its answer proves that the broker hears us.
+base::Time ClientSession::ping_at() const {
+    const bool holds = core_.objects() != nullptr && core_.objects()->wants_pings();
+    return (holds ? last_ping_ : std::max(last_heard_, last_ping_)) + config_.ping_after;
+}
+
 base::Time ClientSession::next_timer() const {
     if (final()) return base::kNever;
     base::Time next = state_ == ClientState::Lost
@@ -311,8 +325,7 @@ base::Time ClientSession::next_timer() const {
                                                                          : config_.gone_after);
     if (!connected_) return next;
     if (!welcomed_) return std::min(next, retry_at_);
-    next = std::min(next, std::max(last_heard_, last_ping_) + config_.ping_after);
-    return std::min({next, ack_owed_at_, session_.stalls_at(config_.gone_after)});
+    return std::min({next, ping_at(), ack_owed_at_, session_.stalls_at(config_.gone_after)});
 }
 
 void ClientSession::pump(base::Time now, ClientOut& out) {

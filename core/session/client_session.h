@@ -104,6 +104,7 @@ class ClientSession {
                      base::Time now,
                      ClientOut& out);
     void tell_ack(base::Time now, ClientOut& out);
+    base::Time ping_at() const;
     void transmit(base::Time now, ClientOut& out);
 
     ClientSessionConfig config_;

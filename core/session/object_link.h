@@ -6,6 +6,7 @@
 // `size`, no transfer. Threading: none; it is called on the session's I/O thread only.
 #pragma once
 
+#include "core/base/time.h"
 #include "core/wire/objects.h"
 
 namespace forkmill::session {
@@ -24,6 +25,10 @@ class ObjectLink {
     /// A new incarnation: what was popped and not answered is lost, and so is every handle. What
     /// was not popped yet names objects that are gone, but for opens.
     virtual void on_objects_lost() = 0;
+    /// A PING that left at `sent` was answered: the broker heard us then, or later.
+    virtual void on_heard(base::Time sent) { static_cast<void>(sent); }
+    /// Something may be held that silence ends: PINGs are due every ping_ms, whatever else is said.
+    virtual bool wants_pings() const { return false; }
 };
 
 }  // namespace forkmill::session

@@ -105,6 +105,7 @@ void Embedded::run() {
     io_.fail_all(wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was closed");
     io_.publish();
     io_.pumped();
+    objects_.end(wire::Code::TaskCancelled, "the pool was closed");
     gateway_.close_local(session_, base::monotonic_now());
     if (watching_host_) loop_.remove(host_->fd());
     loop_.remove(server_);
@@ -283,15 +284,14 @@ void Embedded::cancel(base::Time now) {
 
 /// Operations on shared objects: the engine is asked without a frame in between.
 void Embedded::operate(base::Time now) {
-    if (objects_ == nullptr) return;
     std::size_t count = 0;
-    while (const wire::ObjectOp* next = objects_->peek_operation()) {
+    while (const wire::ObjectOp* next = objects_.peek_operation()) {
         if (count == kSubmitsPerTurn) {
             more_ = true;
             break;
         }
         engine_.operate(session_, *next, now, gateway_.effects());
-        objects_->pop_operation();
+        objects_.pop_operation();
         if (++count % kSubmitsPerBatch == 0) gateway_.apply_effects(now);
     }
     if (count > 0) gateway_.apply_effects(now);
@@ -359,10 +359,10 @@ void Embedded::on_effect(const engine::Effect& effect, const engine::Effects& al
                                   effect.text != 0 ? std::string_view{all.texts[effect.text - 1]}
                                                    : std::string_view{});
         case Kind::ObjectReply:
-            if (objects_ != nullptr) objects_->on_answer(all.object_replies[effect.extra - 1]);
+            objects_.on_answer(all.object_replies[effect.extra - 1]);
             return;
         case Kind::ObjectEvent:
-            if (objects_ != nullptr) objects_->on_event(all.object_events[effect.extra - 1]);
+            objects_.on_event(all.object_events[effect.extra - 1]);
             return;
         default:
             return;  // ACCEPTED and CREDIT: the limits are asked for when they matter.

@@ -65,7 +65,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
 
     detail::Client& client_;
     detail::PendingIo& io_;
-    session::ObjectLink* objects_;
+    detail::ObjectPort& objects_;
     std::shared_ptr<ForkHost> host_;
     std::shared_ptr<net::Wakeup> wakeup_;
     const std::string host_key_;

@@ -11,6 +11,7 @@
 
 #include "sdk/src/client_log.h"
 #include "sdk/src/dispatcher_core.h"
+#include "sdk/src/object_shared.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -20,17 +21,18 @@ namespace {
 
 thread_local const CallbackQueue* t_running = nullptr;
 
-void run_guarded(PendingTable& table, Job& job) {
+}  // namespace
+
+void CallbackQueue::run_guarded(Job& job) {
+    set_viewed_client(owner_);
     try {
-        table.run(job);
+        table_->run(job);
     } catch (const std::exception& error) {
         log_warning(std::string{"a callback threw: "} + error.what());
     } catch (...) {
         log_warning("a callback threw something that is not a std::exception");
     }
 }
-
-}  // namespace
 
 CallbackQueue::CallbackQueue(Dispatcher* dispatcher) {
     if (dispatcher != nullptr) dispatcher_ = core_of(*dispatcher);
@@ -47,7 +49,7 @@ void CallbackQueue::post(std::vector<Job>& batch) {
         if (stopped_) {
             // The pool is gone, a handle of it is not: its callback runs where it was asked for.
             lock.unlock();
-            for (Job& job : batch) run_guarded(*table_, job);
+            for (Job& job : batch) run_guarded(job);
             batch.clear();
             return;
         }
@@ -87,7 +89,7 @@ bool CallbackQueue::run_one() {
     jobs_.pop_front();
     lock.unlock();
     const CallbackQueue* outer = std::exchange(t_running, this);
-    run_guarded(*table_, job);
+    run_guarded(job);
     t_running = outer;
     return true;
 }
@@ -105,7 +107,7 @@ void CallbackQueue::loop() {
             batch.swap(jobs_);
             busy_ = true;
         }
-        for (Job& job : batch) run_guarded(*table_, job);
+        for (Job& job : batch) run_guarded(job);
     }
 }
 

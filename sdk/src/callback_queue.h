@@ -27,6 +27,7 @@ class Dispatcher;
 
 namespace detail {
 
+class Client;
 class DispatcherCore;
 
 class CallbackQueue final : public JobQueue {
@@ -34,8 +35,11 @@ class CallbackQueue final : public JobQueue {
     explicit CallbackQueue(Dispatcher* dispatcher);
     ~CallbackQueue() override;
 
-    /// The table whose slots jobs name. Before the first post().
-    void attach(PendingTable& table) { table_ = &table; }
+    /// The table whose slots jobs name, and whose bytes callbacks unpack. Before the first post().
+    void attach(PendingTable& table, Client* owner = nullptr) {
+        table_ = &table;
+        owner_ = owner;
+    }
     void post(std::vector<Job>& batch) override;
     /// Somebody wants callbacks: makes the thread unless a dispatcher serves. The thread shares
     /// `keep`, so that the last handle may go in a callback.
@@ -54,7 +58,10 @@ class CallbackQueue final : public JobQueue {
   private:
     void loop();
 
+    void run_guarded(Job& job);
+
     PendingTable* table_ = nullptr;
+    Client* owner_ = nullptr;
     std::shared_ptr<DispatcherCore> dispatcher_;
     std::mutex mutex_;
     std::condition_variable due_;

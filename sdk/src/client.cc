@@ -60,9 +60,10 @@ void throw_code(wire::Code code, std::string_view text, wire::Ran ran) {
 }
 
 Client::Parts::Parts(Dispatcher* dispatcher, std::function<void()> wake)
-    : callbacks(dispatcher), table(callbacks, std::move(wake)), io(table, callbacks) {
-    callbacks.attach(table);
-}
+    : callbacks(dispatcher),
+      table(callbacks, wake),
+      io(table, callbacks),
+      objects(callbacks, std::move(wake)) {}
 
 Client::Client(Dispatcher* dispatcher,
                std::uint64_t stream,
@@ -70,7 +71,9 @@ Client::Client(Dispatcher* dispatcher,
                std::function<void()> wake)
     : parts_(std::make_unique<Parts>(dispatcher, std::move(wake))),
       stream_(stream),
-      nested_(nested) {}
+      nested_(nested) {
+    parts_->callbacks.attach(parts_->table, this);
+}
 
 Client::~Client() {
     if (forked()) {
@@ -266,6 +269,7 @@ void Client::terminate() noexcept {
     }
     parts_->table.close();
     if (const std::shared_ptr<Backend> behind = backend()) behind->terminate();
+    parts_->objects.end(wire::Code::TaskCancelled, "the pool was terminated");
 }
 
 bool Client::join(Duration timeout) {
@@ -286,6 +290,7 @@ void Client::destroy() noexcept {
     if (phase_.exchange(Phase::Ended) == Phase::Ended) return;
     parts_->table.close();
     if (const std::shared_ptr<Backend> behind = backend()) behind->stop();
+    parts_->objects.end(wire::Code::TaskCancelled, "the pool has ended");
     parts_->callbacks.stop();
     // A handle may keep the client for long; processes, threads and descriptors go now.
     set_backend(nullptr);

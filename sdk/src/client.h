@@ -15,12 +15,12 @@
 #include <string_view>
 
 #include "core/base/time.h"
-#include "core/session/object_link.h"
 #include "core/supervisor/forked_context.h"
 #include "forkmill/detail/nested.h"
 #include "forkmill/detail/seam.h"
 #include "sdk/src/callback_queue.h"
 #include "sdk/src/client_backend.h"
+#include "sdk/src/object_port.h"
 #include "sdk/src/pending.h"
 #include "sdk/src/pending_io.h"
 
@@ -41,17 +41,18 @@ class Client : public std::enable_shared_from_this<Client> {
 
     PendingTable& table() { return parts_->table; }
     PendingIo& io() { return parts_->io; }
+    ObjectPort& objects() { return parts_->objects; }
     JobQueue& jobs() { return parts_->callbacks; }
     CallbackQueue& callbacks() { return parts_->callbacks; }
     std::uint64_t stream() const { return stream_; }
-    /// Where operations on shared objects come from; to be told before there is a backend, and to
-    /// outlive it.
-    void set_objects(session::ObjectLink* objects) { objects_ = objects; }
-    session::ObjectLink* objects() const { return objects_; }
     void set_backend(std::shared_ptr<Backend> behind);
     /// Null for a nested client, and once the client has ended.
     std::shared_ptr<Backend> backend() const;
     void set_liveness(Liveness liveness) { liveness_.store(liveness, std::memory_order_relaxed); }
+    Liveness liveness() const { return liveness_.load(std::memory_order_relaxed); }
+    std::uint64_t payload_max() const { return payload_max_.load(std::memory_order_relaxed); }
+    /// A worker's own session, which tasks share.
+    bool nested() const { return nested_; }
     void set_payload_max(std::uint64_t bytes) {
         payload_max_.store(bytes, std::memory_order_relaxed);
     }
@@ -87,6 +88,7 @@ class Client : public std::enable_shared_from_this<Client> {
         CallbackQueue callbacks;
         PendingTable table;
         PendingIo io;
+        ObjectPort objects;
         mutable std::mutex backend_mutex;
         std::shared_ptr<Backend> backend;
     };
@@ -96,7 +98,6 @@ class Client : public std::enable_shared_from_this<Client> {
 
     std::unique_ptr<Parts> parts_;
     const std::uint64_t stream_;
-    session::ObjectLink* objects_ = nullptr;
     const bool nested_;
     const supervisor::ForkedContext context_;
     std::atomic<Phase> phase_{Phase::Open};

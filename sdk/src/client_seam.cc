@@ -42,6 +42,7 @@ bool ready(Client& client, Ticket ticket) {
 }
 
 SettledView view(Client& client, Ticket ticket) {
+    set_viewed_client(&client);
     return PendingTable::view(client.table().of(ticket));
 }
 
@@ -101,6 +102,7 @@ std::size_t group_settled(const Group& group) {
     return group.settled();
 }
 SettledView group_view(Group& group, std::size_t index) {
+    set_viewed_client(&group.client());
     return group.view(index);
 }
 void group_release(Group& group, std::size_t index) {

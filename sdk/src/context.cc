@@ -7,6 +7,7 @@
 #include "forkmill/detail/context_seam.h"
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
+#include "sdk/src/client.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -43,9 +44,34 @@ Pool& Context::pool() {
 }
 
 namespace detail {
+
+namespace {
+struct Viewed {
+    Client* client = nullptr;
+    std::weak_ptr<Client> there;
+};
+thread_local Viewed t_viewed;
+}  // namespace
+
 void set_task_context(TaskContext* task) noexcept {
     g_current = task;
+    t_viewed.client = nullptr;
 }
+
+void set_viewed_client(Client* client) noexcept {
+    // Nearly always the same again; another one at the same place had left nothing behind.
+    if (t_viewed.client == client && !t_viewed.there.expired()) return;
+    t_viewed.client = client;
+    if (client != nullptr) t_viewed.there = client->weak_from_this();
+}
+
+ClientPtr unpacking_client() {
+    if (t_viewed.client != nullptr) {
+        if (ClientPtr client = t_viewed.there.lock()) return client;
+    }
+    return g_current == nullptr ? nullptr : g_current->nested;
+}
+
 }  // namespace detail
 
 }  // namespace v0

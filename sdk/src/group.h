@@ -34,6 +34,7 @@ class Group {
     void cancel(bool kill);
     void then(std::function<void()> done);
     TaskId id(std::size_t index);
+    Client& client() { return *client_; }
 
   private:
     std::uint32_t slot_of(std::size_t index) const;

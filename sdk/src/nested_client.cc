@@ -26,8 +26,9 @@ TaskScope* task_scope() noexcept {
 Nested make_nested_client(NestedHooks hooks) {
     auto client = std::make_shared<Client>(nullptr, hooks.stream, true, std::move(hooks.wake));
     PendingIo& io = client->io();
-    session::ObjectLink* objects = client->objects();
-    return Nested{std::move(client), &io, &io, objects};
+    ObjectPort& objects = client->objects();
+    objects.begin_silence(base::monotonic_now());
+    return Nested{std::move(client), &io, &io, &objects};
 }
 
 void end_nested_client(Client& client) noexcept {
@@ -36,6 +37,7 @@ void end_nested_client(Client& client) noexcept {
     client.io().fail_all(
         wire::Outcome::Failed, wire::Code::BrokerLost, "the worker's session has ended");
     client.io().publish();
+    client.objects().end(wire::Code::BrokerLost, "the worker's session has ended");
 }
 
 }  // namespace detail

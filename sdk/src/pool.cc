@@ -46,6 +46,10 @@ Pool::~Pool() {
     if (!borrowed_) detail::destroy_client(*client_);
 }
 
+const detail::ClientPtr& detail::client_of(const Pool& pool) {
+    return pool.client_;
+}
+
 std::vector<WorkerInfo> Pool::workers() const {
     return detail::workers_of(*client_);
 }

@@ -46,8 +46,9 @@ Remote::Remote(Client& client,
         known->second.body = reply.body;
         changed_.notify_all();
     };
-    session_.core().set_objects(client_.objects());
+    session_.core().set_objects(&client_.objects());
     client_.set_liveness(Liveness::Unreached);
+    client_.objects().begin_silence(base::monotonic_now());
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -153,6 +154,7 @@ void Remote::say_goodbye() {
     client_.io().fail_all(
         wire::Outcome::Cancelled, wire::Code::TaskCancelled, "the pool was closed");
     client_.io().publish();
+    client_.objects().end(wire::Code::TaskCancelled, "the pool was closed");
     client_.io().pumped();
     while (transport_->unsent() && base::monotonic_now() < until) {
         transport_->flush();
@@ -164,6 +166,7 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
     switch (state) {
         case session::ClientState::Live:
             client_.set_payload_max(session_.payload_max());
+            if (dead_) client_.objects().revive();
             dead_ = false;
             if (reached_) ask_again();
             reached_ = true;
@@ -180,11 +183,14 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
             log_warning("session with " + endpoint_ + " ended: " + std::string{text});
             client_.io().fail_all(wire::Outcome::Failed, code, text);
             client_.io().publish();
+            client_.objects().end(code, text);
             // A session that the broker had given up goes on as a new one; silence goes on until it
             // answers.
             if (state == session::ClientState::Lost &&
-                session_.state() != session::ClientState::Lost)
+                session_.state() != session::ClientState::Lost) {
+                client_.objects().revive();
                 break;
+            }
             dead_ = true;
             dead_code_ = code;
             dead_text_ = text;

@@ -161,6 +161,32 @@ TEST_P(Example, E4SynchronousIsOneAfterAnotherAndAsynchronousAtOnce) {
     EXPECT_GE(processes, 4U);
 }
 
+TEST_P(Example, E5NoTwoLinesInterleaveUnderALock) {
+    const std::string said = run_example({"print", serve("sharing")});
+    const std::regex line{"line \\d of process \\d+\n"};
+    const auto lines = std::distance(std::sregex_iterator{said.begin(), said.end(), line}, {});
+    EXPECT_EQ(lines, 10) << said;
+}
+
+TEST_P(Example, E6ABoundedQueueBlocksTimesOutAndRefuses) {
+    const std::string said = run_example({"bound", serve("sharing")});
+    EXPECT_NE(said.find("size 3, full\ntry_put: refused at once\nput_for: full after 200 ms\n"
+                        "put: waits\na reader got 4\n"),
+              std::string::npos)
+        << said;
+}
+
+TEST_P(Example, E7TwentyTakersLeaveEightyOfAHundred) {
+    const std::string said = run_example({"count", serve("sharing")});
+    EXPECT_NE(said.find("\nlock: 80\n"), std::string::npos) << said;
+    EXPECT_NE(said.find("\nupdate: 80\n"), std::string::npos) << said;
+}
+
+TEST_P(Example, E8TasksTalkThroughAQueue) {
+    const std::string said = run_example({"talk", serve("sharing")});
+    EXPECT_NE(said.find(" wrote, the reader got 100\n"), std::string::npos) << said;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     EverySize,
     Example,

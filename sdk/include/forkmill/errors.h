@@ -95,7 +95,40 @@ FORKMILL_ERROR(ForkedContextError, Ran::no, false);
 FORKMILL_ERROR(ProtocolError, Ran::maybe, false);
 /// A config that cannot work.
 FORKMILL_ERROR(ConfigError, Ran::no, false);
+
+// Of shared objects (object.h); ran() tells whether the operation may have had its effect.
+/// The object, or the broker that had it, is gone.
+FORKMILL_ERROR(ObjectLost, Ran::maybe, false);
+/// Its queue was shut, or the other end of the pipe is gone; or the handle was closed.
+FORKMILL_ERROR(ObjectClosed, Ran::no, false);
+/// There is something of that name, of another kind or type; what it holds is kept.
+FORKMILL_ERROR(TypeMismatch, Ran::no, false);
+/// The name, key or value is not there.
+FORKMILL_ERROR(NotFound, Ran::no, false);
+/// An exclusive name is taken.
+FORKMILL_ERROR(Conflict, Ran::no, false);
+/// No item has that index.
+FORKMILL_ERROR(OutOfRange, Ran::no, false);
+/// Released by one who does not own it.
+FORKMILL_ERROR(NotOwner, Ran::no, false);
+/// It was owned and is not any more: another may have had it meanwhile.
+FORKMILL_ERROR(LockLost, Ran::no, false);
+/// The barrier is broken until its reset().
+FORKMILL_ERROR(BrokenBarrier, Ran::yes, false);
 #undef FORKMILL_ERROR
+
+/// A put reached its timeout.
+class FORKMILL_API QueueFull : public TimeoutError {
+  public:
+    explicit QueueFull(const std::string& text) : TimeoutError(text, Ran::no) {}
+    ~QueueFull() override;
+};
+/// A get reached its timeout.
+class FORKMILL_API QueueEmpty : public TimeoutError {
+  public:
+    explicit QueueEmpty(const std::string& text) : TimeoutError(text, Ran::no) {}
+    ~QueueEmpty() override;
+};
 
 /// Its worker died, crash_limit times or once too often for at_most_once.
 class FORKMILL_API WorkerLost : public PlainError {

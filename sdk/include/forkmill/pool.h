@@ -24,6 +24,7 @@ namespace forkmill {
 inline namespace v0 {
 
 class Dispatcher;
+class Pool;
 
 struct PoolOptions {
     int workers =
@@ -51,6 +52,10 @@ struct WorkerInfo {
     std::uint32_t slot = 0;
     std::uint64_t done = 0;  ///< Tasks it finished.
 };
+
+namespace detail {
+FORKMILL_API const ClientPtr& client_of(const Pool& pool);
+}
 
 /// Forks the fork server while the program has one thread; the first line of main() in programs
 /// that make threads before their first Pool. It lives as long as the program. What is bound,
@@ -135,6 +140,7 @@ class FORKMILL_API Pool {
     explicit Pool(detail::ClientPtr borrowed);
 
   private:
+    friend const detail::ClientPtr& detail::client_of(const Pool& pool);
     static PoolOptions with_workers(long long workers);
     static PoolOptions with_endpoint(std::string_view endpoint);
     template <class T>

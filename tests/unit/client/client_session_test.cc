@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <set>
 
 #include "tests/unit/client/fake_broker.h"
@@ -385,6 +386,44 @@ TEST(ClientSession, AnswersPingAndStaysLive) {
         EXPECT_EQ(said.back().header.kind, wire::Kind::Pong);
     }
     EXPECT_EQ(broker.session.state(), ClientState::Live);
+}
+
+/// Something of shared objects is held.
+class HoldingLink final : public session::ObjectLink {
+  public:
+    const wire::ObjectOp* peek_operation() override { return nullptr; }
+    void pop_operation() override {}
+    void on_answer(const wire::ObjectReply&) override {}
+    void on_event(const wire::ObjectEvent&) override {}
+    void on_objects_lost() override {}
+    void on_heard(base::Time sent) override { heard = sent; }
+    bool wants_pings() const override { return true; }
+
+    std::optional<base::Time> heard;
+};
+
+TEST(ClientSession, PingsForWhatIsHeldThoughTheBrokerIsHeard) {
+    FakeTasks tasks;
+    FakeBroker broker{tasks};
+    HoldingLink link;
+    broker.session.core().set_objects(&link);
+    broker.connect();
+    broker.welcome(5, false, 0);
+    broker.heard();
+    std::vector<base::Time> pinged;
+    for (int i = 0; i < 9; ++i) {
+        broker.pass(std::chrono::milliseconds{500});
+        for (const Heard& frame : broker.spoken())
+            if (frame.header.kind == wire::Kind::Ping) pinged.push_back(broker.now);
+        const std::uint64_t received = broker.session.session().next_number() - 1;
+        broker.say(wire::encode({wire::Kind::Ping, 0, received}, wire::Ping{7, 0, 0, 0}));
+    }
+    ASSERT_GE(pinged.size(), 2U);
+    const std::uint64_t received = broker.session.session().next_number() - 1;
+    broker.say(wire::encode({wire::Kind::Pong, 0, received}, wire::Ping{1, 0, 0, 0}));
+    EXPECT_FALSE(link.heard) << "the answer to an older PING proves less than is asked for";
+    broker.say(wire::encode({wire::Kind::Pong, 0, received}, wire::Ping{pinged.size(), 0, 0, 0}));
+    EXPECT_EQ(link.heard, pinged.back());
 }
 
 TEST(ClientSession, AcksAtTheLatestAfterSixtyFourFramesOrHundredMilliseconds) {

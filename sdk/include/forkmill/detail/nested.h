@@ -38,6 +38,8 @@ class TaskScope {
     virtual bool block() = 0;
     /// The wait is over; returns once the slot is this thread's again.
     virtual void unblock() = 0;
+    /// Of the attempt that runs: it owns the locks that the task takes.
+    virtual std::uint64_t lease() const = 0;
 
     TaskId id;
     std::optional<std::chrono::system_clock::time_point> deadline;
@@ -55,9 +57,9 @@ struct NestedHooks {
 };
 struct Nested {
     ClientPtr client;
-    session::SubmitSource* source = nullptr;  ///< Both live as long as the client.
+    session::SubmitSource* source = nullptr;  ///< All three live as long as the client.
     session::OutcomeSink* sink = nullptr;
-    session::ObjectLink* objects = nullptr;  ///< Likewise; null: no shared objects.
+    session::ObjectLink* objects = nullptr;
 };
 /// The client behind context().pool(): its submits leave through the worker's session.
 FORKMILL_API Nested make_nested_client(NestedHooks hooks);

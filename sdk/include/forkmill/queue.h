@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queue<T>: first in, first out, between processes and hosts; Python's JoinableQueue.
+//
+// object.h says how handles are made, live and travel. Each call below is one message and its
+// answer; put_async() lets many of them be under way at once.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "forkmill/detail/object_items.h"
+#include "forkmill/object.h"
+
+namespace forkmill {
+inline namespace v0 {
+
+struct QueueOptions {
+    std::string name = {};    ///< As in ObjectOptions, and so are the next three.
+    std::size_t maxsize = 0;  ///< Items; 0: only the broker's bounds hold (2^24 items, its bytes).
+    bool leased = false;      ///< An item that was got is only lent until task_done(): it returns
+                              ///< to the head if its task ends or its process dies before.
+    std::uint64_t bytes_max = 0;  ///< Of all its items together; 0: only the broker's bound.
+    bool create = true;
+    bool exclusive = false;
+    bool persistent = false;
+};
+
+/// What a put cannot wait for is QueueFull, what a get cannot, QueueEmpty; after shut() both are
+/// ObjectClosed, gets once it is drained.
+template <class T>
+class Queue : public Object {
+  public:
+    Queue() = default;
+    explicit Queue(Pool& pool, QueueOptions options = {})
+        : Object(open(pool,
+                      {options.name, options.create, options.exclusive, options.persistent},
+                      {.kind = detail::ObjectKind::Queue,
+                       .flags = options.leased ? detail::kLeased : 0U,
+                       .type = type(),
+                       .capacity = options.maxsize,
+                       .bytes = options.bytes_max})) {}
+
+    /// Waits while it is full.
+    void put(const T& value) { put_async(value).get(); }
+    /// Throws QueueFull after the timeout.
+    void put_for(const T& value, Duration timeout) { put_async(value, timeout).get(); }
+    /// False: it is full.
+    bool try_put(const T& value) {
+        return Operation<bool>{send(value, Duration::zero()), detail::finish_in_time}.get();
+    }
+    Operation<void> put_async(const T& value, Duration timeout = forever) {
+        return {send(value, timeout), detail::finish_done};
+    }
+
+    /// Waits while it is empty.
+    T get() { return get_async().get(); }
+    /// Throws QueueEmpty after the timeout.
+    T get_for(Duration timeout) { return get_async(timeout).get(); }
+    /// Empty: so is the queue.
+    std::optional<T> try_get() {
+        return Operation<std::optional<T>>{detail::ask_get(shared_, Duration::zero()),
+                                           [](detail::Ask& ask) -> std::optional<T> {
+                                               if (!detail::finish_in_time(ask))
+                                                   return std::nullopt;
+                                               return detail::first_value<T>(ask);
+                                           }}
+            .get();
+    }
+    Operation<T> get_async(Duration timeout = forever) {
+        return {detail::ask_get(shared_, timeout), [](detail::Ask& ask) {
+                    detail::finish_done(ask);
+                    return detail::first_value<T>(ask);
+                }};
+    }
+
+    /// An item that this task (outside of tasks: this thread, or else any of the program) got is
+    /// dealt with, the oldest first. Throws UsageError when there are more of these than gets,
+    /// LockLost when a leased item was taken back meanwhile: another gets it.
+    void task_done() { detail::task_done(shared_); }
+    /// Waits until every item that was put is dealt with.
+    void join() { join_async().get(); }
+    /// False at the timeout.
+    bool join_for(Duration timeout) {
+        return Operation<bool>{ask_join(timeout), detail::finish_in_time}.get();
+    }
+    Operation<void> join_async() { return {ask_join(forever), detail::finish_done}; }
+
+    /// No more puts; gets end with ObjectClosed once it is drained. For all who have it.
+    void shut() { detail::perform(shared_, {.verb = detail::Verb::Shut}); }
+
+    // True when they were asked for; others may have put or got since.
+    std::size_t size() const { return static_cast<std::size_t>(info_value()); }
+    bool empty() const { return size() == 0; }
+    bool full() const {
+        const detail::AskPtr ask = detail::perform(shared_, {.verb = detail::Verb::Info});
+        const detail::Answer& answer = detail::answer_of(*ask);
+        return static_cast<std::uint64_t>(answer.value) >= answer.token;
+    }
+
+  private:
+    friend struct Codec<Queue>;
+    static std::string type() { return detail::signature_of<T>(); }
+    detail::AskPtr send(const T& value, Duration timeout) {
+        detail::Request request{.verb = detail::Verb::Put, .timeout = timeout};
+        request.items.push_back(detail::pack_item(value));
+        return detail::ask(shared_, std::move(request));
+    }
+    detail::AskPtr ask_join(Duration timeout) {
+        return detail::ask(shared_, {.verb = detail::Verb::Join, .timeout = timeout});
+    }
+};
+
+template <class T>
+struct Codec<Queue<T>> {
+    static std::string signature() { return "queue<" + Queue<T>::type() + ">"; }
+    static void encode(Packer& packer, const Queue<T>& value) {
+        packer.unsigned_integer(detail::object_leaves(value.shared_));
+    }
+    static void decode(Unpacker& unpacker, Queue<T>& value) {
+        value.shared_ = detail::object_arrived(
+            unpacker.unsigned_integer(UINT64_MAX), detail::ObjectKind::Queue, Queue<T>::type(), 0);
+    }
+};
+
+}  // namespace v0
+}  // namespace forkmill

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sdk/src/object_shared.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/base/spin.h"
+#include "forkmill/detail/nested.h"
+#include "forkmill/errors.h"
+#include "sdk/src/client.h"
+#include "sdk/src/object_port.h"
+#include "sdk/src/pending_futex.h"
+
+namespace forkmill {
+inline namespace v0 {
+namespace detail {
+
+namespace {
+
+std::uint64_t number_of_this_thread() {
+    static std::atomic<std::uint64_t> newest{0};
+    thread_local const std::uint64_t number = newest.fetch_add(1) + 1;
+    return number;
+}
+
+}  // namespace
+
+Holder current_holder(const Client& client) {
+    const TaskScope* scope = client.nested() ? task_scope() : nullptr;
+    if (scope != nullptr) return {scope->lease(), true};
+    return {number_of_this_thread(), false};
+}
+
+Shared::Shared(ClientPtr of, const Identity& what) : client(std::move(of)), identity(what) {}
+
+Shared::~Shared() {
+    if (!client->forked()) client->objects().closing(*this);
+}
+
+std::vector<Grant>::iterator Shared::find(const Holder& holder, bool any) {
+    const auto own = std::find_if(
+        grants.begin(), grants.end(), [&](const Grant& grant) { return grant.holder == holder; });
+    if (own != grants.end() || !any || holder.task) return own;
+    return std::find_if(
+        grants.begin(), grants.end(), [](const Grant& grant) { return !grant.holder.task; });
+}
+
+Ask::~Ask() {
+    if (client && !client->forked() && !adopted.empty()) client->objects().give_back(adopted);
+}
+
+bool Ask::wait(base::Time until) {
+    if (is_settled()) return true;
+    if (until - base::monotonic_now() > base::kSpin &&
+        base::spin_until([this] { return is_settled(); }))
+        return true;
+    for (;;) {
+        std::uint32_t now = word.load(std::memory_order_acquire);
+        if ((now & kDone) != 0) return true;
+        if ((now & kSleepers) == 0) {
+            if (!word.compare_exchange_weak(now, now | kSleepers, std::memory_order_acq_rel))
+                continue;
+            now |= kSleepers;
+        }
+        if (futex_wait(word, now, until) != FutexResult::Changed) return is_settled();
+    }
+}
+
+void throw_object(wire::Code code, const std::string& said, wire::ObjectVerb verb) {
+    const std::string text = std::string{wire::name_of(verb)} + ": " +
+                             (said.empty() ? std::string{wire::name_of(code)} : said);
+    using wire::Code;
+    using wire::ObjectVerb;
+    switch (code) {
+        case Code::ObjectLost:
+            throw ObjectLost{text};
+        case Code::ObjectClosed:
+            throw ObjectClosed{text};
+        case Code::TypeMismatch:
+            throw TypeMismatch{text};
+        case Code::NotFound:
+            throw NotFound{text};
+        case Code::Conflict:
+            throw Conflict{text};
+        case Code::QueueFull:
+            throw QueueFull{text};
+        case Code::QueueEmpty:
+            throw QueueEmpty{text};
+        case Code::WaitTimeout:
+            throw TimeoutError{text, Ran::no};
+        case Code::LockLost:
+            throw LockLost{text};
+        case Code::NotOwner:
+            throw NotOwner{text};
+        case Code::BrokenBarrier:
+            throw BrokenBarrier{text};
+        case Code::ObjectLimit:
+            throw Busy{text, Ran::no, true};
+        case Code::InvalidName:
+            throw UsageError{text};
+        case Code::InvalidRange:
+            if (verb == ObjectVerb::Read || verb == ObjectVerb::Write || verb == ObjectVerb::Swap ||
+                verb == ObjectVerb::Add || verb == ObjectVerb::Watch)
+                throw OutOfRange{text};
+            throw UsageError{text};
+        default:
+            throw_code(code, text, wire::info_of(code).ran);
+    }
+}
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace forkmill

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+// Shared: one handle of an object as the broker counts it, behind all its copies in this process;
+// Ask: one operation under way.
+//
+// Invariants: (1) a Shared closes its handle when it goes, unless its incarnation is over; (2) an
+// Ask is settled once; its answer is written before `word` says so and constant afterwards; (3) a
+// grant is what the broker said we own, with the proof of life it was given under. Threading: the
+// fields say who; a Shared may go on any thread.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/base/bytes.h"
+#include "core/base/time.h"
+#include "core/wire/objects.h"
+#include "forkmill/detail/object_seam.h"
+
+namespace forkmill {
+inline namespace v0 {
+namespace detail {
+
+/// Who holds something: a task's attempt, else a thread of this process.
+struct Holder {
+    std::uint64_t number = 0;
+    bool task = false;
+    bool operator==(const Holder&) const = default;
+};
+/// Who calls, as the session of `client` knows it.
+Holder current_holder(const Client& client);
+
+/// A lock that is held, or an item that is lent.
+struct Grant {
+    Holder holder;
+    std::uint64_t token = 0;
+    std::uint64_t depth = 1;
+    std::uint64_t silence = 0;  ///< Of the port when it was given.
+    bool owner_died = false;
+};
+
+class Shared {
+  public:
+    struct Identity {
+        std::uint64_t id = 0;
+        wire::ObjectKind kind{};
+        std::uint32_t role = 0;   ///< kOpReader, kOpWriter.
+        std::uint64_t epoch = 0;  ///< Of the port: another one means that it is lost.
+        bool leased = false;      ///< As far as this process knows.
+        bool reentrant = false;   ///< A lock that only its owner releases.
+    };
+    Shared(ClientPtr client, const Identity& identity);
+    ~Shared();
+    Shared(const Shared&) = delete;
+    Shared& operator=(const Shared&) = delete;
+
+    const ClientPtr client;
+    const Identity identity;
+
+    std::mutex mutex;  // Guards the rest.
+    std::vector<Grant> grants;
+    std::deque<AskPtr> stash;         ///< Items that came and were not taken.
+    std::function<void()> action;     ///< Of a barrier.
+    std::atomic<bool> tokens{false};  ///< Items came with tokens: the queue is leased.
+
+    /// The grant of `holder`; with `any`, one of another thread if it has none. Locked by caller.
+    std::vector<Grant>::iterator find(const Holder& holder, bool any);
+};
+
+class Ask : public std::enable_shared_from_this<Ask> {
+  public:
+    enum Word : std::uint32_t { kDone = 1, kSleepers = 2 };
+
+    wire::ObjectOp op;  ///< Constant once asked.
+    ClientPtr client;
+    SharedPtr object;  ///< Null for an open.
+    SharedPtr lock;    ///< What a condition's wait gives back.
+
+    std::atomic<std::uint32_t> word{0};
+    // The I/O side's until settled, constant afterwards.
+    wire::Code code{};
+    std::string text;
+    Answer answer;
+    std::vector<base::Blob> bodies;
+    std::deque<std::string> keys;
+
+    // Guarded by the port.
+    std::vector<std::function<void()>> thens;
+    std::vector<std::uint64_t> adopted;  ///< Handles the answer brought and nobody took.
+    base::Time popped{};
+    std::uint64_t epoch = 0;  ///< Of the port when it left.
+    bool settled = false;
+    bool abandoned = false;
+
+    bool is_settled() const { return (word.load(std::memory_order_acquire) & kDone) != 0; }
+    /// Sleeps until settled or `until`.
+    bool wait(base::Time until);
+    ~Ask();
+};
+
+class WatchState {
+  public:
+    ClientPtr client;
+    SharedPtr object;
+    std::uint64_t number = 0;  ///< `op` of the watch.
+    std::function<void(const Change&)> handler;
+    std::atomic<bool> over{false};
+};
+
+/// An operation on what `lock` protects, by the holder of that; with `lock` set the answer gives it
+/// back.
+AskPtr ask_under_lock(const SharedPtr& object,
+                      Request request,
+                      const SharedPtr& lock,
+                      const Holder& holder);
+/// The caller is the one who acts at a barrier before the others go on.
+void act(Ask& ask);
+/// Throws what `code` means for an operation on an object.
+[[noreturn]] void throw_object(wire::Code code, const std::string& text, wire::ObjectVerb verb);
+/// The client whose bytes are unpacked on this thread; null when nobody can know.
+ClientPtr unpacking_client();
+/// Bytes of `client` are about to be unpacked on this thread (null: of nobody known).
+void set_viewed_client(Client* client) noexcept;
+
+}  // namespace detail
+}  // namespace v0
+}  // namespace forkmill
