@@ -74,6 +74,8 @@ std::string_view name_of(Verb verb) {
             return "pressure";
         case Verb::Threaded:
             return "threaded";
+        case Verb::Signal:
+            return "signal";
         case Verb::Tick:
             return "tick";
         case Verb::Spawn:

@@ -75,6 +75,8 @@ enum class Verb : std::uint8_t {
     Pressure,  ///< So many tasks (detail) wait for workers of `pool`: of a router, where sizes
                ///< vary.
     Threaded,  ///< I, a fork server, have several threads (detail), so I fork nobody.
+    // program → fork server, too
+    Signal,  ///< One signal (detail) for process `pid`.
 };
 
 struct Notice {

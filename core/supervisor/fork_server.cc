@@ -106,9 +106,11 @@ ForkServer::~ForkServer() {
 
 bool ForkServer::spawn(const SpawnOrder& wanted) {
     FORKMILL_CHECK(wanted.extra_fds.size() + 2 <= kFdsInPacket);
+    FORKMILL_CHECK(!wanted.process || wanted.scoreboard_fd < 0);
     Notice notice = order(Verb::Spawn, wanted.pool, wanted.slot, 0);
     notice.generation = wanted.generation;
     std::vector<int> fds{wanted.socket_fd};
+    if (wanted.process) notice.detail = kSpawnProcess;
     if (wanted.scoreboard_fd >= 0) {
         notice.detail = kSpawnHasScoreboard;
         fds.push_back(wanted.scoreboard_fd);
@@ -121,6 +123,10 @@ bool ForkServer::kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, Cause c
     Notice notice = order(Verb::Kill, pool, slot, pid);
     notice.cause = cause;
     return channel_.post(notice);
+}
+
+bool ForkServer::signal(std::uint16_t pool, std::uint32_t slot, pid_t pid, int signo) {
+    return tell(Verb::Signal, pool, slot, pid, signo);
 }
 
 bool ForkServer::tell(Verb verb,

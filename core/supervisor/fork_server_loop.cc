@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -34,15 +35,23 @@ struct Worker {
     std::shared_ptr<Scoreboard> board;
     Cause doom = Cause::Unknown;
     bool killed_by_us = false;
+    bool of_program = false;  ///< In no pool.
+    OwnedFd sentinel;         ///< Then: closed after the death was reported.
 };
+
+/// Descriptors that orders in flight, and what a birth opens for a moment, can count on.
+constexpr std::size_t kSpareFds = 32;
+constexpr std::size_t kFdsOfWorker = 3;
 
 class ForkLoop {
   public:
     ForkLoop(Channel program,
+             pid_t pid,
              OwnedFd program_pid,
              ForkServer::Options options,
              std::vector<int> inherited)
         : program_(std::move(program)),
+          pid_(pid),
           program_pid_(std::move(program_pid)),
           options_(std::move(options)),
           inherited_(std::move(inherited)) {}
@@ -56,7 +65,9 @@ class ForkLoop {
     void spawn(Packet packet);
     void refuse(const Notice& order, const base::Failure& why);
     std::shared_ptr<Scoreboard> board_of(OwnedFd fd);
+    bool has_room() const;
     void kill(const Notice& order);
+    void signal(const Notice& order);
     void pass_on(const Notice& order);
     void read_worker(Worker& worker);
     void reap();
@@ -66,6 +77,7 @@ class ForkLoop {
     Worker* find(const Notice& order);
 
     Channel program_;
+    const pid_t pid_;  ///< The program's.
     OwnedFd program_pid_;
     ForkServer::Options options_;
     std::vector<int> inherited_;  ///< What a worker keeps of the program's.
@@ -136,6 +148,9 @@ void ForkLoop::take_orders() {
             case Verb::Kill:
                 kill(packet->notice);
                 break;
+            case Verb::Signal:
+                signal(packet->notice);
+                break;
             case Verb::Drain:
             case Verb::Stop:
                 pass_on(packet->notice);
@@ -159,16 +174,26 @@ void ForkLoop::spawn(Packet packet) {
     const Notice& order = packet.notice;
     const bool has_board = order.detail == kSpawnHasScoreboard && packet.fds.size() > 1;
     if (packet.fds.empty()) return refuse(order, {"an order without a socket", EINVAL});
+    if (!has_room()) return refuse(order, {"the fork server has no descriptors left", EMFILE});
     base::Result<std::array<Channel, 2>> channel = Channel::pair();
     if (!channel) return refuse(order, channel.failure());
 
-    Worker worker{order.pool, order.slot, order.generation, {}, std::move(channel.value()[0]), {}};
+    Worker worker;
+    worker.pool = order.pool;
+    worker.slot = order.slot;
+    worker.generation = order.generation;
+    worker.channel = std::move(channel.value()[0]);
     if (has_board) worker.board = board_of(std::move(packet.fds[1]));
+    worker.of_program = order.detail == kSpawnProcess;
     Birth birth;
+    birth.program = pid_;
     birth.pool = order.pool;
     birth.slot = order.slot;
     birth.generation = order.generation;
-    birth.socket_fd = packet.fds[0].get();
+    if (worker.of_program)
+        worker.sentinel = std::move(packet.fds[0]);
+    else
+        birth.socket_fd = packet.fds[0].get();
     birth.channel_fd = channel.value()[1].fd();
     if (worker.board && order.slot < worker.board->slots()) {
         worker.board->reset(order.slot, 0, order.generation);
@@ -181,19 +206,26 @@ void ForkLoop::spawn(Packet packet) {
     keep.push_back(birth.socket_fd);
     keep.push_back(birth.channel_fd);
     keep.insert(keep.end(), birth.extra_fds.begin(), birth.extra_fds.end());
-    base::Result<Spawned> child = fork_child(keep, [&] {
+    base::Result<Spawned> child = fork_child(keep, [&]() -> int {
         // ^C at the terminal is the program's to answer (P41).
         ::signal(SIGINT, SIG_IGN);
         take_group_along();
         if (birth.cells != nullptr) birth.cells->pid = static_cast<std::uint32_t>(::getpid());
-        const int code = options_.worker(birth);
-        end_group();
-        return code;
+        leave_forked(worker.of_program ? options_.process(birth) : options_.worker(birth));
     });
     if (!child) return refuse(order, child.failure());
     worker.process = std::move(child).value();
     report(notice_of(Verb::Born, worker));
     workers_.emplace(worker.process.pid, std::move(worker));
+}
+
+/// A packet whose descriptors find no room would end the channel, and everybody with it.
+bool ForkLoop::has_room() const {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return true;
+    const std::size_t used =
+        inherited_.size() + boards_.size() + (workers_.size() + 1) * kFdsOfWorker;
+    return used + kSpareFds <= limit.rlim_cur;
 }
 
 /// The mapping of this memfd; all workers of a pool share one.
@@ -228,6 +260,11 @@ void ForkLoop::kill(const Notice& order) {
     worker->doom = order.cause;
     worker->killed_by_us = true;
     kill_group(worker->process.pid);
+}
+
+/// By number: a worker that is in the table is not reaped, so the number is its own.
+void ForkLoop::signal(const Notice& order) {
+    if (const Worker* worker = find(order)) send_signal(worker->process.pid, order.detail);
 }
 
 void ForkLoop::pass_on(const Notice& order) {
@@ -265,9 +302,10 @@ void ForkLoop::reap() {
         if (found == workers_.end()) continue;  // An orphan of a worker.
         if (event->is_death()) {
             const Notice notice = death_of(found->second, *event);
+            const OwnedFd sentinel = std::move(found->second.sentinel);
             workers_.erase(found);
             report(notice);
-        } else {
+        } else if (!found->second.of_program) {
             const bool stopped = event->kind == ChildEvent::Kind::Stopped;
             report(notice_of(stopped ? Verb::Stopped : Verb::Continued, found->second));
         }
@@ -318,6 +356,12 @@ void ignore_operator_signals() {
 
 }  // namespace
 
+void leave_forked(int exit_code) {
+    flush_output();
+    end_group();
+    ::_exit(exit_code);
+}
+
 void serve_forks(pid_t program, Channel channel, ForkServer::Options options) noexcept {
     ::setpgid(0, 0);
     ::prctl(PR_SET_NAME, "forkmill-forks");
@@ -333,8 +377,11 @@ void serve_forks(pid_t program, Channel channel, ForkServer::Options options) no
     std::vector<int> inherited = detach_inherited_fds(keep);
     std::erase(inherited, channel.fd());
     std::erase(inherited, program_pid.get());
-    ForkLoop loop{
-        std::move(channel), std::move(program_pid), std::move(options), std::move(inherited)};
+    ForkLoop loop{std::move(channel),
+                  program,
+                  std::move(program_pid),
+                  std::move(options),
+                  std::move(inherited)};
     loop.run();
     ::_exit(0);
 }

@@ -24,6 +24,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
+#include <string>
 #include <utility>
 
 // Present when the program was built with such a sanitizer.
@@ -88,6 +89,10 @@ void write_out(const char* bytes, std::size_t size) {
 /// that threads that write at the same time do not mix theirs.
 class Block {
   public:
+    Block() = default;
+    /// Not to stderr but to the end of a text; then it does allocate.
+    explicit Block(std::string& text) : text_(&text) {}
+
     /// Before a line: room for all of it.
     void begin_line(std::size_t size) {
         if (size_ + size > bytes_.size()) flush();
@@ -110,9 +115,16 @@ class Block {
         add("0x");
         add_number(value, 16);
     }
-    void flush() { write_out(bytes_.data(), std::exchange(size_, 0)); }
+    void flush() {
+        const std::size_t size = std::exchange(size_, 0);
+        if (text_ != nullptr)
+            text_->append(bytes_.data(), size);
+        else
+            write_out(bytes_.data(), size);
+    }
 
   private:
+    std::string* text_ = nullptr;
     std::array<char, PIPE_BUF> bytes_;
     std::size_t size_ = 0;
 };
@@ -532,6 +544,22 @@ bool dump_thread(pid_t tid, std::string_view head, base::Duration limit) {
     if (!ask_thread(tid, mine)) return false;
     return wait_for(
         state.request, limit, [&](std::uint32_t now) { return now == request_of(mine, kWritten); });
+}
+
+std::string own_stack(std::string_view above) {
+    std::array<void*, kFramesRead> found;
+    const auto count = static_cast<std::size_t>(::backtrace(found.data(), kFramesRead));
+    // A return address may be the next function's: one less belongs to the call.
+    const auto call = [&](std::size_t i) { return reinterpret_cast<std::uintptr_t>(found[i]) - 1; };
+    std::size_t first = 0;
+    for (std::size_t i = 0; i < count; ++i)
+        if (place_of(call(i)).symbol == above) first = i + 1;
+    std::string text;
+    Block out{text};
+    for (std::size_t i = first; i < count && i < first + kFramesMax && found[i] != nullptr; ++i)
+        add_frame(out, static_cast<int>(i - first), call(i));
+    out.flush();
+    return text;
 }
 
 }  // namespace forkmill::supervisor

@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <string>
 #include <string_view>
 
 #include "core/base/time.h"
@@ -54,5 +55,9 @@ class CrashStack {
 /// (signal(7): sleeps and polls are not). True when it was written within `limit`; with limit 0
 /// nobody waits for it. False too when a report is being written just now.
 bool dump_thread(pid_t tid, std::string_view head, base::Duration limit = kThreadsAnswer);
+
+/// The calling thread's frames as lines of a report, from the caller of the outermost function
+/// whose symbol is `above`; all of them when there is none. Not for signal handlers.
+std::string own_stack(std::string_view above);
 
 }  // namespace forkmill::supervisor

@@ -7,6 +7,7 @@
 #include "forkmill/detail/seam.h"
 #include "forkmill/errors.h"
 #include "sdk/local/plan.h"
+#include "sdk/local/process_life.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -18,38 +19,30 @@ struct Shared {
     std::mutex mutex;
     std::weak_ptr<ForkHost> current;
     std::shared_ptr<ForkHost> pinned;
-    std::uint32_t fork_generation = supervisor::fork_generation();
 };
 
+/// Of this process alone: the fork server is forked while the mutex is held, and belongs to the
+/// parent of every fork of it.
 Shared& shared() {
-    // Never destroyed: a pool in a static object may still be alive when destructors of statics
-    // run.
-    static auto* state = new Shared;
-    return *state;
+    static constinit supervisor::PerProcess<Shared> state;
+    return state.get();
 }
 
 std::shared_ptr<ForkHost> start() {
     supervisor::ForkServer::Options options;
     options.worker = run_worker;
+    options.process = run_process;
     Snapshot snapshot = Snapshot::take();
     base::Result<supervisor::ForkServer> server = supervisor::ForkServer::start(std::move(options));
     if (!server.ok()) {
         throw UsageError{server.failure().text +
                          "; call forkmill::init(argc, argv) at the start of main, before any "
-                         "thread is made, or make the first Pool before them"};
+                         "thread is made, or make the first Pool or Process before them"};
     }
     return std::make_shared<ForkHost>(std::move(server).value(), std::move(snapshot));
 }
 
 std::shared_ptr<ForkHost> get_locked(Shared& state) {
-    if (state.fork_generation != supervisor::fork_generation()) {
-        // A child of fork(): the fork server belongs to the parent. Its handle is left as it is,
-        // closing it is not ours.
-        if (state.pinned) static_cast<void>(new std::shared_ptr<ForkHost>(std::move(state.pinned)));
-        state.pinned = nullptr;
-        state.current.reset();
-        state.fork_generation = supervisor::fork_generation();
-    }
     std::shared_ptr<ForkHost> host = state.current.lock();
     if (host && !host->dead()) return host;
     host = start();
@@ -137,6 +130,11 @@ bool ForkHost::spawn(const supervisor::SpawnOrder& order) {
 bool ForkHost::kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, supervisor::Cause cause) {
     const std::lock_guard lock{mutex_};
     return server_.kill(pool, slot, pid, cause);
+}
+
+bool ForkHost::signal(std::uint16_t pool, std::uint32_t slot, pid_t pid, int signo) {
+    const std::lock_guard lock{mutex_};
+    return server_.signal(pool, slot, pid, signo);
 }
 
 bool ForkHost::tell(supervisor::Verb verb,

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
-// ForkHost: the one fork server of this program, shared by all its embedded pools.
+// ForkHost: the one fork server of this program, shared by all its embedded pools and processes.
 //
-// Invariants: (1) at most one is alive; it lives as long as a pool holds it, or for ever once
+// Invariants: (1) at most one is alive; it lives as long as one of them holds it, or for ever once
 // pinned; (2) what was made before its snapshot() may cross into workers by address, nothing else;
 // (3) a pool's index is not given out again while a process of it may live. Threading: any; notices
-// of a pool come to its Port under the port's own lock.
+// of a pool come to its Port under the port's own lock. Whoever waits for one reads the channel for
+// all (pump), and is woken by its Port when another was faster.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,7 @@ namespace forkmill {
 inline namespace v0 {
 namespace local {
 
-/// Where one pool hears of its workers.
+/// Where one pool hears of its workers, or the program of its processes.
 class Port {
   public:
     explicit Port(net::Wakeup& wakeup) : wakeup_(wakeup) {}
@@ -59,6 +60,7 @@ class ForkHost {
     bool dead();
     bool spawn(const supervisor::SpawnOrder& order);
     bool kill(std::uint16_t pool, std::uint32_t slot, pid_t pid, supervisor::Cause cause);
+    bool signal(std::uint16_t pool, std::uint32_t slot, pid_t pid, int signo);
     bool tell(supervisor::Verb verb,
               std::uint16_t pool,
               std::uint32_t slot,

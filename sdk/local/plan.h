@@ -30,7 +30,7 @@ struct Plan {
     std::vector<std::byte> initargs;
 };
 
-/// A sealed memfd. Throws std::system_error.
+/// A memfd. Throws std::system_error.
 supervisor::OwnedFd write_plan(const Plan& plan);
 std::optional<Plan> read_plan(int fd);
 

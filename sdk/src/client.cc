@@ -11,6 +11,7 @@
 #include "core/wire/codec.h"
 #include "forkmill/errors.h"
 #include "sdk/src/templates.h"
+#include "sdk/src/until.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -21,12 +22,6 @@ namespace {
 /// Waits are cut into slices so that a silent broker is noticed.
 constexpr base::Duration kSlice = std::chrono::milliseconds{250};
 constexpr base::Duration kBeforeLending = std::chrono::microseconds{50};
-
-base::Time until_of(Duration timeout) {
-    const base::Time now = base::monotonic_now();
-    if (timeout == forever || timeout > base::kNever - now) return base::kNever;
-    return now + std::max(timeout, Duration::zero());
-}
 
 /// Lends the running task's slot while its thread waits (semantics.md 17).
 class Lending {

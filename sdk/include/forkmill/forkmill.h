@@ -11,6 +11,7 @@
 #include "forkmill/log.h"
 #include "forkmill/options.h"
 #include "forkmill/pool.h"
+#include "forkmill/process.h"
 #include "forkmill/result_range.h"
 #include "forkmill/task.h"
 #include "forkmill/tasks.h"

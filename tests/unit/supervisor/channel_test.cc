@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <mutex>
 #include <string>
 
 #include "core/supervisor/child_env.h"
@@ -234,6 +235,22 @@ TEST(ForkedContext, AForkKnowsThatItIsOne) {
     ASSERT_EQ(::waitpid(child, &status, 0), child);
     EXPECT_EQ(status, 0);
     EXPECT_FALSE(before.is_forked_child()) << "nothing changes for the parent";
+}
+
+TEST(PerProcess, AForkStartsAnewWhateverWasLocked) {
+    struct Guarded {
+        std::mutex mutex;
+        int value = 1;
+    };
+    static PerProcess<Guarded> one;
+    const std::lock_guard lock{one.get().mutex};
+    one.get().value = 2;
+    const pid_t child = ::fork();
+    if (child == 0) ::_exit(one.get().mutex.try_lock() && one.get().value == 1 ? 0 : 1);
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    EXPECT_EQ(status, 0);
+    EXPECT_EQ(one.get().value, 2);
 }
 
 }  // namespace

@@ -69,8 +69,11 @@ class ForkServerTest : public testing::Test {
         EXPECT_TRUE(wait_until([] { return test::leftovers().empty(); }, 1s)) << "left behind";
     }
 
-    void start(std::function<int(const Birth&)> worker = serve, std::vector<int> keep = {}) {
-        base::Result<ForkServer> server = ForkServer::start({std::move(worker), std::move(keep)});
+    void start(std::function<int(const Birth&)> worker = serve,
+               std::vector<int> keep = {},
+               std::function<int(const Birth&)> process = {}) {
+        base::Result<ForkServer> server =
+            ForkServer::start({std::move(worker), std::move(process), std::move(keep)});
         ASSERT_TRUE(server.ok()) << server.failure().text;
         server_.emplace(std::move(server).value());
     }
@@ -108,6 +111,55 @@ class ForkServerTest : public testing::Test {
     std::optional<ForkServer> server_;
     std::map<std::uint32_t, OwnedFd> sockets_;
 };
+
+/// Orders a process of the program's; our end of its sentinel.
+OwnedFd spawn_process(ForkServer& server, std::uint32_t slot) {
+    Ends ends = socket_pair();
+    SpawnOrder order;
+    order.slot = slot;
+    order.socket_fd = ends.theirs.get();
+    order.process = true;
+    EXPECT_TRUE(server.spawn(order));
+    return std::move(ends.ours);
+}
+
+TEST_F(ForkServerTest, AProcessesSentinelEndsAfterItsDeathIsReported) {
+    start(serve, {}, [program = ::getpid()](const Birth& birth) {
+        return birth.socket_fd == -1 && birth.program == program ? 5 : 1;
+    });
+    const OwnedFd sentinel = spawn_process(*server_, 8);
+    pollfd polled{sentinel.get(), POLLIN, 0};
+    ASSERT_EQ(::poll(&polled, 1, 10'000), 1);
+    EXPECT_EQ(polled.revents & POLLIN, POLLIN);
+    // Nobody has read anything so far: what the sentinel promises is there already.
+    const std::optional<Notice> born = server_->next();
+    const std::optional<Notice> died = server_->next();
+    ASSERT_TRUE(born && died);
+    EXPECT_EQ(born->verb, Verb::Born);
+    EXPECT_EQ(died->verb, Verb::Died);
+    EXPECT_EQ(died->cause, Cause::Exit);
+    EXPECT_EQ(died->detail, 5);
+}
+
+TEST_F(ForkServerTest, ASignalIsForTheProcessAndItsStopsAreNotTold) {
+    start(serve, {}, [](const Birth&) -> int {
+        for (;;) ::pause();
+    });
+    const OwnedFd sentinel = spawn_process(*server_, 8);
+    const Notice born = wait_for(Verb::Born);
+    EXPECT_TRUE(server_->signal(0, 9, born.pid, SIGKILL)) << "another slot's: to nobody";
+    EXPECT_TRUE(server_->signal(0, 8, born.pid, SIGSTOP));
+    ASSERT_TRUE(wait_until([&] { return test::process_state(born.pid) == 'T'; }));
+    EXPECT_TRUE(server_->signal(0, 8, born.pid, SIGTERM));
+    EXPECT_TRUE(server_->signal(0, 8, born.pid, SIGCONT));
+    pollfd polled{sentinel.get(), POLLIN, 0};
+    ASSERT_EQ(::poll(&polled, 1, 10'000), 1);
+    const std::optional<Notice> died = server_->next();
+    ASSERT_TRUE(died);
+    EXPECT_EQ(died->verb, Verb::Died) << name_of(died->verb);
+    EXPECT_EQ(died->cause, Cause::Signal);
+    EXPECT_EQ(died->detail, SIGTERM);
+}
 
 TEST_F(ForkServerTest, BirthsAreReportedBornThenReady) {
     start();
@@ -357,7 +409,7 @@ TEST_F(ForkServerTest, StartBesideThreadsIsRefusedWithTheirNumber) {
     };
     std::thread first{wait};
     std::thread second{wait};
-    const base::Result<ForkServer> server = ForkServer::start({serve, {}});
+    const base::Result<ForkServer> server = ForkServer::start({serve, {}, {}});
     {
         const std::lock_guard lock{mutex};
         over = true;
