@@ -147,6 +147,7 @@ void ObjectPort::pop_operation() {
     if (!peeked_) return;
     peeked_->popped = base::monotonic_now();
     peeked_->epoch = epoch();
+    peeked_->silence = silence();
     const std::uint64_t number = peeked_->op.op;
     unanswered_.emplace(number, std::move(peeked_));
     peeked_.reset();
@@ -192,6 +193,7 @@ void ObjectPort::gather(Ask& ask, const wire::ObjectReply& reply) {
 void ObjectPort::on_answer(const wire::ObjectReply& reply) {
     Due due;
     base::Time popped;
+    bool more = false;
     {
         const std::lock_guard lock{mutex_};
         const auto known = unanswered_.find(reply.op);
@@ -206,11 +208,30 @@ void ObjectPort::on_answer(const wire::ObjectReply& reply) {
         if ((reply.flags & wire::kReplyMore) != 0) return;
         unanswered_.erase(known);
         popped = ask->popped;
-        if (!ask->abandoned || ask->lock) grant_locked(ask, reply);
-        settle_locked(ask, reply.code, reply.text, due);
+        if (!refuse_late_locked(ask, reply, due)) {
+            if (!ask->abandoned || ask->lock) grant_locked(ask, reply);
+            settle_locked(ask, reply.code, reply.text, due);
+        }
+        more = !queue_.empty();  // Something that is given back, perhaps.
     }
     publish(due);
+    if (more) wake();
     if (heard_ns_.load(std::memory_order_relaxed) != INT64_MAX) on_heard(popped);
+}
+
+/// A lock that was asked for before the broker was silent for long: it may have been taken away
+/// again before we heard of it.
+bool ObjectPort::refuse_late_locked(const AskPtr& ask, const wire::ObjectReply& reply, Due& due) {
+    if (ask->silence == silence() || reply.token == 0) return false;
+    const bool again = ask->lock && ask->op.verb == ObjectVerb::Wait;
+    const bool acquired = ask->op.verb == ObjectVerb::Acquire && reply.code == Code::None &&
+                          ask->object && ask->object->identity.kind == wire::ObjectKind::Lock;
+    if (!again && !acquired) return false;
+    const SharedPtr& lock = again ? ask->lock : ask->object;
+    const Holder holder{ask->op.owner, ask->op.has(wire::kOpTask)};
+    tell_locked(release_of(lock->identity.id, holder, reply.token));
+    settle_locked(ask, Code::LockLost, "it was granted while the broker was out of reach", due);
+    return true;
 }
 
 /// What the broker says that we own now.

@@ -95,6 +95,7 @@ class ObjectPort final : public session::ObjectLink {
     void publish(Due& due);
     void wake();
     void grant_locked(const AskPtr& ask, const wire::ObjectReply& reply);
+    bool refuse_late_locked(const AskPtr& ask, const wire::ObjectReply& reply, Due& due);
     void return_locked(const AskPtr& ask, Due& due);
     void gather(Ask& ask, const wire::ObjectReply& reply);
     void push_locked(AskPtr ask);

@@ -93,7 +93,8 @@ class Ask : public std::enable_shared_from_this<Ask> {
     std::vector<std::function<void()>> thens;
     std::vector<std::uint64_t> adopted;  ///< Handles the answer brought and nobody took.
     base::Time popped{};
-    std::uint64_t epoch = 0;  ///< Of the port when it left.
+    std::uint64_t epoch = 0;    ///< Of the port when it left,
+    std::uint64_t silence = 0;  ///< and this.
     bool settled = false;
     bool abandoned = false;
 

@@ -81,7 +81,7 @@ CONFORMANCE(Q01, FifoBetweenProcessesWithTypedErrorsAtTheTimeout, "EIT") {
     const auto empty_since = Clock::now();
     EXPECT_THROW(queue.get_for(100ms), forkmill::QueueEmpty);
     EXPECT_GE(seconds_since(empty_since), 0.099);
-    EXPECT_LT(seconds_since(empty_since), 1.0);
+    EXPECT_LT(seconds_since(empty_since), 5.0);
 
     Queue<int> small{pool, {.maxsize = 1}};
     EXPECT_TRUE(small.try_put(1));

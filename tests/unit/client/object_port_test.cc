@@ -231,6 +231,25 @@ TEST(ObjectPort, SilenceOfEightSecondsLosesALock) {
     EXPECT_EQ(fake.of(wire::ObjectVerb::Release).back().token, 12U);
 }
 
+TEST(ObjectPort, ALockThatIsGrantedAfterASilenceIsLost) {
+    FakeObjects fake;
+    auto lock = made(fake, [&] { return Lock{fake.pool}; });
+    const base::Time now = base::monotonic_now();
+    fake.port().begin_silence(now);
+    auto acquire = lock.lock_async();
+    fake.pump();
+    fake.port().on_heard(now + 20s);
+    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
+        reply.token = 5;
+        reply.value = 1;
+    });
+    EXPECT_THROW(acquire.get(), LockLost) << "it may be another's by now";
+    EXPECT_FALSE(lock.owns());
+    fake.pump();
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 1U);
+    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[0].token, 5U);
+}
+
 TEST(ObjectPort, NoMoreIsUnansweredThanTheBrokerStands) {
     FakeObjects fake;
     auto value = made(fake, [&] { return Value<int>{fake.pool}; });
