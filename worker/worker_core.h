@@ -164,7 +164,7 @@ class WorkerCore {
     base::Duration gone_after_ = wire::kGoneAfter;
     base::Time last_heard_{};
     base::Time ping_at_ = base::kNever;
-    base::Time pinged_{};  ///< When the last PING left.
+    base::Time pinged_{};                 ///< When the last PING left.
     base::Time hello_at_ = base::kNever;  ///< When to say HELLO (again).
     base::Time ack_at_ = base::kNever;
     std::uint64_t payload_max_ = wire::kPayloadMaxDefault;
