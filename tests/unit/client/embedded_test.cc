@@ -15,7 +15,6 @@
 #include <atomic>
 #include <cstdio>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <set>
 #include <string>
@@ -25,6 +24,7 @@
 #include "core/wire/codec.h"
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
+#include "forkmill/queue.h"
 #include "sdk/local/host_limits.h"
 #include "sdk/src/group.h"
 #include "tests/support/wait_until.h"
@@ -76,14 +76,11 @@ std::uint32_t template_of(std::string_view name, TaskOptions options = {}) {
 }
 
 struct Pool {
-    explicit Pool(std::uint32_t workers,
-                  local::Plan plan = {},
-                  session::ObjectLink* objects = nullptr) {
+    explicit Pool(std::uint32_t workers, local::Plan plan = {}) {
         auto host = local::ForkHost::get();
         auto wakeup = std::make_shared<net::Wakeup>();
         client = std::make_shared<Client>(
             nullptr, base::random_number(), false, [wakeup] { wakeup->notify(); });
-        client->set_objects(objects);
         plan.host_key = "test";
         plan.pool = "pool";
         std::vector<TaskEntry> entries;
@@ -169,66 +166,14 @@ TEST(Embedded, CarriesBodiesOfEverySize) {
     }
 }
 
-/// One thread asks, the broker's answers.
-class Link final : public session::ObjectLink {
-  public:
-    wire::ObjectReply ask(Pool& pool, wire::ObjectOp op, std::string_view value = {}) {
-        const base::Blob body = base::Blob::copy(base::bytes_of(value));
-        if (!value.empty()) op.items.push_back({"", {base::Body::of(body), 0, body.size()}, {}});
-        std::unique_lock lock{mutex_};
-        op.op = ++last_;
-        queue_.push_back(std::move(op));
-        lock.unlock();
-        pool.client->backend()->wake();
-        const auto answered = [&] {
-            const std::lock_guard guard{mutex_};
-            return answers_.count(last_) != 0;
-        };
-        EXPECT_TRUE(test::wait_until(answered, 10s));
-        lock.lock();
-        return answers_[last_];
-    }
-    const wire::ObjectOp* peek_operation() override {
-        const std::lock_guard lock{mutex_};
-        return queue_.empty() ? nullptr : &queue_.front();
-    }
-    void pop_operation() override {
-        const std::lock_guard lock{mutex_};
-        queue_.pop_front();
-    }
-    void on_answer(const wire::ObjectReply& reply) override {
-        const std::lock_guard lock{mutex_};
-        answers_[reply.op] = reply;
-    }
-    void on_event(const wire::ObjectEvent&) override {}
-    void on_objects_lost() override {}
-
-  private:
-    std::mutex mutex_;
-    std::deque<wire::ObjectOp> queue_;
-    std::map<std::uint64_t, wire::ObjectReply> answers_;
-    std::uint64_t last_ = 0;
-};
-
 TEST(Embedded, HostsSharedObjects) {
-    Link link;
-    Pool pool{1, {}, &link};
-    wire::ObjectOp op;
-    op.verb = wire::ObjectVerb::Open;
-    op.flags = wire::kOpCreate;
-    op.shaped = true;
-    op.shape.kind = wire::ObjectKind::Queue;
-    op.shape.capacity = 2;
-    op.object = link.ask(pool, op).token;
-    op.verb = wire::ObjectVerb::Put;
+    Pool pool{1};
+    forkmill::Pool borrowed{pool.client};
+    Queue<std::string> queue{borrowed, {.maxsize = 2}};
     const std::string large(8'000'000, 'x');
-    EXPECT_EQ(link.ask(pool, op, large).code, wire::Code::None);
-    op.verb = wire::ObjectVerb::Get;
-    const wire::ObjectReply got = link.ask(pool, op);
-    ASSERT_EQ(got.items.size(), 1U);
-    EXPECT_EQ(base::text_of(got.items[0].body.body.view), large);
-    op.timeout_ns = 1'000'000;
-    EXPECT_EQ(link.ask(pool, op).code, wire::Code::QueueEmpty) << "deadlines wake the broker";
+    queue.put(large);
+    EXPECT_EQ(queue.get(), large);
+    EXPECT_THROW(queue.get_for(1ms), QueueEmpty) << "deadlines wake the broker";
     pool.expect_alive();
 }
 
