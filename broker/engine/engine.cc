@@ -125,9 +125,13 @@ void Core::operate(SessionIx ix, const wire::ObjectOp& op, base::Time now, Effec
 
 void Core::end_attempts(base::Time now, Effects& out) {
     while (!ended_attempts.empty()) {
-        const auto [ix, lease] = ended_attempts.back();
+        const EndedAttempt ended = ended_attempts.back();
         ended_attempts.pop_back();
-        objects.end_attempt(ix, lease, {now, out});
+        if (ended.killed) {
+            objects.end_killed(ended.worker, ended.lease, now);
+        } else {
+            objects.end_attempt(ended.worker, ended.lease, {now, out});
+        }
     }
 }
 

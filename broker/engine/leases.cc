@@ -67,7 +67,9 @@ void Tables::unlease(Slot slot) {
     TaskNode& node = tasks[slot];
     const SessionIx ix = node.worker;
     Worker& worker = *sessions[ix]->worker;
-    if (objects.knows(ix)) ended_attempts.emplace_back(ix, lease_of(slot, node));
+    // One that is killed reports its end while its code still runs: its process must go first.
+    const bool killed = node.has(kKillDue) || node.has(kKillSent) || node.has(kTimedOut);
+    if (objects.knows(ix)) ended_attempts.push_back({ix, lease_of(slot, node), killed});
     unlink(worker.leases, slot);
     worker.held_work -= node.estimate;
     if (node.started) --worker.running;
@@ -110,6 +112,8 @@ Settled Core::settle(SessionIx ix,
         return Settled::Stale;
     }
     const Slot slot = slot_of(lease);
+    // Its worker says so of code that does not stop, and exits.
+    if (code == wire::Code::TaskTimeout) node->set(kTimedOut);
     ++sessions[ix]->worker->done;
     if (node->lane != kNone) templates.measured(lines.lane(node->lane).template_id, run.count());
     if (outcome == wire::Outcome::Dead)

@@ -258,6 +258,10 @@ void Objects::end_attempt(SessionIx ix, std::uint64_t lease, Step step) {
     settle(step);
 }
 
+void Objects::end_killed(SessionIx ix, std::uint64_t lease, base::Time now) {
+    killed.push_back({ix, lease, now + config.owner_lost_after});
+}
+
 /// What the session holds, or one attempt of it, is taken from it; that attempt's waits end.
 void Objects::free_holdings(SessionIx ix, const std::uint64_t* attempt, Step& step) {
     const auto is_its = [&](const Owner& owner) {
@@ -323,6 +327,11 @@ void Objects::close_session(SessionIx ix, Step step) {
 }
 
 void Objects::tick(Step step) {
+    while (!killed.empty() && killed.front().until <= step.now) {
+        const Killed next = killed.front();
+        killed.pop_front();
+        end_attempt(next.worker, next.lease, step);
+    }
     Timers::Fired fired;
     while (timers.pop_due(step.now, fired)) {
         if (fired.kind == Timers::Kind::Wait) {

@@ -13,6 +13,8 @@
 // Threading: the engine's.
 #pragma once
 
+#include <algorithm>
+#include <deque>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -51,9 +53,14 @@ struct Objects {
     void set_session(SessionIx ix, bool connected, bool writable, Step step);
     void close_session(SessionIx ix, Step step);
     void end_attempt(SessionIx ix, std::uint64_t lease, Step step);
+    /// The same once its process had time to die: its session's end comes first as a rule.
+    void end_killed(SessionIx ix, std::uint64_t lease, base::Time now);
     void tick(Step step);
     void turn_over(Step step);
-    base::Time next_timer() const { return hurried ? base::Time{} : timers.next(); }
+    base::Time next_timer() const {
+        const base::Time next = killed.empty() ? base::kNever : killed.front().until;
+        return hurried ? base::Time{} : std::min(next, timers.next());
+    }
     bool has_handles(SessionIx ix) const { return knows(ix) && !members[ix]->objects.empty(); }
     /// False: nothing of it can be held.
     bool knows(SessionIx ix) const { return ix < members.size() && members[ix] != nullptr; }
@@ -198,9 +205,15 @@ struct Objects {
     std::uint64_t watching = 0;
     std::vector<std::uint32_t> dirty;              ///< Watches with something to tell.
     std::vector<std::unique_ptr<Member>> members;  ///< By session.
-    std::vector<SessionIx> turn;                   ///< Members with turn_bytes.
-    std::vector<ObjectId> ending;                  ///< To be looked at by settle().
-    bool hurried = false;                          ///< The next turn has something to do at once.
+    struct Killed {
+        SessionIx worker = kNoSession;
+        std::uint64_t lease = 0;
+        base::Time until{};
+    };
+    std::deque<Killed> killed;     ///< In order of time.
+    std::vector<SessionIx> turn;   ///< Members with turn_bytes.
+    std::vector<ObjectId> ending;  ///< To be looked at by settle().
+    bool hurried = false;          ///< The next turn has something to do at once.
     Timers timers;
 };
 

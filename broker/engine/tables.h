@@ -150,7 +150,12 @@ struct Tables {
     Lines lines;
     Timers timers;
     Objects objects;
-    std::vector<std::pair<SessionIx, Lease>> ended_attempts;  ///< That may hold objects.
+    struct EndedAttempt {
+        SessionIx worker = kNoSession;
+        Lease lease = 0;
+        bool killed = false;
+    };
+    std::vector<EndedAttempt> ended_attempts;  ///< That may hold objects.
     std::uint64_t large_bytes = 0;
     std::vector<std::pair<std::byte*, std::uint32_t>>
         graveyard;  ///< Shown by effects until collect().

@@ -111,6 +111,7 @@ class SharerNode final : private forkmill::session::SubmitSource,
 
     World& world_;
     const int number_;
+    const int owner_;  ///< As whom it owns locks.
     std::uint64_t life_ = 0;
     std::unique_ptr<forkmill::session::ClientSession> session_;
     forkmill::wire::TemplateDef definition_;

@@ -15,6 +15,10 @@ using std::chrono::microseconds;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+namespace {
+constexpr Duration kTrust = seconds{8};
+}
+
 void ModelHands::start(std::span<worker::Job* const> jobs) {
     waiting_.insert(waiting_.end(), jobs.begin(), jobs.end());
     begin_next();
@@ -43,6 +47,7 @@ void ModelHands::begin(worker::Job& job) {
     const std::uint64_t number = next_++;
     job.started = world_.clock.now();
     runs_.push_back({&job, number, job.lease, &truth, world_.clock.now()});
+    if (TaskSharer* sharer = node_.sharer(); sharer != nullptr) sharer->begin(number, job.lease);
     const Duration run = world_.random.chance(0.2)
                              ? world_.random.between(milliseconds{20}, milliseconds{250})
                              : world_.random.between(microseconds{20}, milliseconds{2});
@@ -71,6 +76,7 @@ void ModelHands::end(std::uint64_t number, wire::Outcome outcome) {
     if (found == runs_.end()) return;
     const Run run = *found;
     runs_.erase(found);
+    if (TaskSharer* sharer = node_.sharer(); sharer != nullptr) sharer->end(number);
     worker::Finished finished;
     finished.job = run.job;
     finished.outcome = outcome;
@@ -161,8 +167,19 @@ void WorkerNode::start() {
         found.entry = &entry;
         return found;
     };
+    last_heard_ = world_.clock.now();
+    sharer_.reset();
+    if (world_.scenario.sharers > 0)
+        sharer_ = std::make_unique<TaskSharer>(
+            world_,
+            [this] { turn_soon(); },
+            [this] {
+                const Time now = world_.clock.now();
+                return frozen_until_ <= now && now - last_heard_ < kTrust;
+            });
     core_ = std::make_unique<worker::WorkerCore>(
-        config, *hands_, resolve, nullptr, nullptr, world_.clock.now());
+        config, *hands_, resolve, sharer_.get(), sharer_.get(), world_.clock.now());
+    core_->set_objects(sharer_.get());
     world_.broker().notice(birth_notice());
     supervisor::Notice ready = birth_notice();
     ready.verb = supervisor::Verb::Ready;
@@ -194,6 +211,9 @@ void WorkerNode::connect() {
         if (life != life_ || conn != conn_) return;
         when_awake([this, conn, message = std::move(message)] {
             if (conn != conn_) return;
+            if (sharer_ != nullptr && world_.clock.now() - last_heard_ >= kTrust)
+                sharer_->distrust();
+            last_heard_ = world_.clock.now();
             worker::WorkerOut out;
             core_->on_message(message, world_.clock.now(), out);
             send(out);
@@ -310,6 +330,7 @@ void WorkerNode::end(supervisor::Cause cause, bool expected) {
     std::copy_n(leases.begin(), notice.lease_count, notice.leases.begin());
     hands_->abandon();
     core_.reset();
+    sharer_.reset();
     ++life_;
     if (conn_ != 0) world_.network.cut(std::exchange(conn_, 0), false, true);
     world_.clock.after(world_.random.between(microseconds{50}, milliseconds{2}),

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/supervisor/channel.h"
+#include "tests/sim/task_sharer.h"
 #include "tests/sim/world.h"
 #include "worker/worker_core.h"
 
@@ -67,6 +68,7 @@ class WorkerNode {
     forkmill::supervisor::Notice birth_notice() const;
     void finished(forkmill::worker::Finished finished, Duration busy);
     Time frozen_until() const { return frozen_until_; }
+    TaskSharer* sharer() { return sharer_.get(); }
     forkmill::worker::WorkerCore* core() { return core_.get(); }
 
   private:
@@ -88,6 +90,8 @@ class WorkerNode {
     bool dialing_ = false;
     Time armed_ = forkmill::base::kNever;
     Time frozen_until_{};
+    Time last_heard_{};
+    std::unique_ptr<TaskSharer> sharer_;
     std::unique_ptr<ModelHands> hands_;
     std::unique_ptr<forkmill::worker::WorkerCore> core_;
     forkmill::worker::FinishedBatch batch_;

@@ -141,6 +141,22 @@ void World::judge() {
     }
 }
 
+void World::own(ObjectTruth& lock, int who, std::uint64_t token) {
+    if (!lock.tokens.insert(token).second) violate("a token was used twice");
+    for (const auto& [other, its] : lock.owners) {
+        const auto believes = believers_.find(other);
+        if (other != who && who >= 0 && believes != believers_.end() && believes->second())
+            violate("a lock has two owners, by tokens " + std::to_string(its) + " and " +
+                    std::to_string(token));
+        if (who >= 0 && token <= its) violate("a token did not grow");
+    }
+    if (who >= 0) lock.owners[who] = token;
+}
+
+void World::disown(int who) {
+    for (auto& [id, lock] : objects) lock.owners.erase(who);
+}
+
 /// Everything was answered; what was put is somewhere; then all leave.
 void World::end_sharing() {
     for (auto& sharer : sharers_)
@@ -151,8 +167,12 @@ void World::end_sharing() {
 }
 
 bool World::shared_out() const {
-    return sharers_.empty() ||
-           (sharing_over_ && broker_->up() && broker_->engine()->objects({}, 1).empty());
+    if (sharers_.empty()) return true;
+    if (!sharing_over_ || !broker_->up()) return false;
+    // Workers stay, and with them the lock of their tasks.
+    for (const forkmill::engine::ObjectRow& row : broker_->engine()->objects({}, 100))
+        if (row.name != "lock") return false;
+    return true;
 }
 
 void World::judge_objects() {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -95,6 +96,15 @@ class World {
     std::map<std::uint64_t, ObjectTruth> objects;  ///< By id.
     std::uint64_t items = 0;                       ///< Ever put into a shared queue.
 
+    /// Somebody new who may own a lock, and whether it believes in what it owns.
+    int new_owner(std::function<bool()> believes) {
+        believers_[++last_owner_] = std::move(believes);
+        return last_owner_;
+    }
+    /// `who` (nobody below 0) was granted the lock under `token`.
+    void own(ObjectTruth& lock, int who, std::uint64_t token);
+    void disown(int who);
+
     BrokerNode& broker() { return *broker_; }
     std::vector<std::unique_ptr<SharerNode>>& sharers() { return sharers_; }
     std::vector<std::unique_ptr<ClientNode>>& clients() { return clients_; }
@@ -116,6 +126,8 @@ class World {
     std::vector<std::unique_ptr<WorkerNode>> workers_;
     std::vector<std::unique_ptr<SharerNode>> sharers_;
     bool sharing_over_ = false;
+    std::map<int, std::function<bool()>> believers_;
+    int last_owner_ = 0;
 };
 
 }  // namespace sim

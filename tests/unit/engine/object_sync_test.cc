@@ -130,6 +130,39 @@ TEST(ObjectLock, AnEndedAttemptHoldsNothing) {
     EXPECT_NE(s.answer(next).flags & wire::kReplyOwnerDied, 0U);
 }
 
+TEST(ObjectLock, AKilledAttemptHoldsUntilItsProcessIsGone) {
+    Sharing s;
+    const auto a = s.client();
+    const auto w = s.worker();
+    const Task t = s.submit("x", {}, a);
+    const auto lock = s.lock(a);
+    s.share(w, lock);
+    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
+    const auto next = s.acquire(a, lock);
+    s.cancel(t, true);
+    s.settle(w, s.lease(t), wire::Outcome::Cancelled, "");
+    EXPECT_TRUE(s.waiting(next)) << "its code may still run";
+    s.lose(w);
+    EXPECT_NE(s.answer(next).flags & wire::kReplyOwnerDied, 0U);
+}
+
+TEST(ObjectLock, AKilledAttemptWhoseProcessLivesOnHoldsForTenSeconds) {
+    Sharing s;
+    const auto a = s.client();
+    const auto w = s.worker();
+    const Task t = s.submit("x", {}, a);
+    const auto lock = s.lock(a);
+    s.share(w, lock);
+    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
+    const auto next = s.acquire(a, lock);
+    s.cancel(t, true);
+    s.settle(w, s.lease(t), wire::Outcome::Cancelled, "");
+    s.pass(9999ms);
+    EXPECT_TRUE(s.waiting(next));
+    s.pass(1ms);
+    EXPECT_EQ(s.code(next), Code::None);
+}
+
 TEST(ObjectLock, AWorkersDeathFreesWhatItsTasksHeld) {
     Sharing s;
     const auto a = s.client();
