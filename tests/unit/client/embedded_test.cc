@@ -24,6 +24,7 @@
 #include "core/wire/codec.h"
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
+#include "forkmill/queue.h"
 #include "sdk/local/host_limits.h"
 #include "sdk/src/group.h"
 #include "tests/support/wait_until.h"
@@ -163,6 +164,17 @@ TEST(Embedded, CarriesBodiesOfEverySize) {
         EXPECT_TRUE(pool.text(ticket) == body) << size;
         drop(*pool.client, ticket);
     }
+}
+
+TEST(Embedded, HostsSharedObjects) {
+    Pool pool{1};
+    forkmill::Pool borrowed{pool.client};
+    Queue<std::string> queue{borrowed, {.maxsize = 2}};
+    const std::string large(8'000'000, 'x');
+    queue.put(large);
+    EXPECT_EQ(queue.get(), large);
+    EXPECT_THROW(queue.get_for(1ms), QueueEmpty) << "deadlines wake the broker";
+    pool.expect_alive();
 }
 
 TEST(Embedded, FinishesWhatWasSubmittedAfterClose) {
