@@ -646,6 +646,13 @@ CONFORMANCE(X10, WithoutItsForkServerAProcessIsGone, "E") {
     EXPECT_TRUE(process.join(20s));
     EXPECT_EQ(process.exit_code(), -SIGKILL);
     EXPECT_TRUE(is_dead(process.pid()));
+    // It is an orphan now, and comes to us.
+    EXPECT_TRUE(forkmill::test::wait_until(
+        [&] {
+            return forkmill::test::leftovers().empty() &&
+                   forkmill::test::process_state(process.pid()) == 0;
+        },
+        5s));
     // With one thread the program gets a new one.
     Process next{exit_with, 4};
     next.start();
