@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sdk/local/children.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -58,6 +60,8 @@ std::vector<std::shared_ptr<Children>> all_children() {
     return list;
 }
 
+constexpr std::size_t kKeepFdsMax = 4;
+
 std::string quoted(const Child& child) {
     return "the process '" + child.plan.name + "' ";
 }
@@ -96,6 +100,9 @@ ChildPtr Children::make(detail::ProcessPlan plan) {
     child->plan.path = next_path();
     if (child->plan.name.empty()) child->plan.name = "Process-" + child->plan.path;
     if (!child->home->host_->snapshot().has(child->plan.entry)) throw_not_in_snapshot(*child);
+    if (child->plan.keep_fds.size() > kKeepFdsMax)
+        throw UsageError{quoted(*child) + "cannot have more than " + std::to_string(kKeepFdsMax) +
+                         " descriptors of its parent"};
     return child;
 }
 
@@ -103,10 +110,15 @@ Children::Children(std::shared_ptr<ForkHost> host)
     : host_(std::move(host)), port_(wakeup_), pool_(*host_, port_) {}
 
 void Children::start(const ChildPtr& child) {
+    for (const int fd : child->plan.keep_fds)
+        if (fd <= STDERR_FILENO || ::fcntl(fd, F_GETFD) < 0)
+            throw UsageError{quoted(*child) + "cannot have the descriptor " + std::to_string(fd) +
+                             ": expected an open one above 2"};
     const base::Result<supervisor::OwnedFd> told = write_process(child->plan);
     if (!told) throw_busy(*child, told.failure().text);
     const supervisor::OwnedFd theirs = enter(child);
-    const std::array<int, 1> extra{told.value().get()};
+    std::vector<int> extra{told.value().get()};
+    extra.insert(extra.end(), child->plan.keep_fds.begin(), child->plan.keep_fds.end());
     supervisor::SpawnOrder order;
     order.pool = pool_.get();
     order.slot = child->slot;

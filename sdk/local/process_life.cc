@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "sdk/local/process_life.h"
 
+#include <fcntl.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -40,11 +42,31 @@ std::optional<detail::ProcessPlan> read_process(int fd) {
     reader->value(plan.daemon);
     reader->bytes(entry);
     reader->bytes(plan.arguments);
+    std::uint64_t kept = 0;
+    reader->value(kept);
+    for (std::uint64_t i = 0; i < kept && reader->ok(); ++i)
+        reader->value(plan.keep_fds.emplace_back());
     if (!reader->ok()) return std::nullopt;
     std::vector<detail::TaskEntry> entries = worker::unpack_task_entries(entry);
     if (entries.size() != 1) return std::nullopt;
     plan.entry = std::move(entries.front());
     return plan;
+}
+
+/// Gives what came the numbers that it has in the parent. By way of others, since a number may be
+/// that of what has not been moved yet.
+bool place_fds(const std::vector<int>& came, const std::vector<int>& numbers) {
+    if (came.size() != numbers.size()) return false;
+    int above = 0;
+    for (const int number : numbers) above = std::max(above, number + 1);
+    std::vector<supervisor::OwnedFd> moved;
+    for (const int fd : came) {
+        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, above));
+        ::close(fd);
+    }
+    for (std::size_t i = 0; i < numbers.size(); ++i)
+        if (!moved[i] || ::dup2(moved[i].get(), numbers[i]) < 0) return false;
+    return true;
 }
 
 struct Life {
@@ -131,15 +153,18 @@ base::Result<supervisor::OwnedFd> write_process(const detail::ProcessPlan& plan)
     writer.value(plan.daemon);
     writer.bytes(worker::pack_task_entries({plan.entry}));
     writer.bytes(plan.arguments);
+    writer.value(static_cast<std::uint64_t>(plan.keep_fds.size()));
+    for (const int fd : plan.keep_fds) writer.value(fd);
     return writer.to_memfd();
 }
 
 int run_process(const supervisor::Birth& birth) {
     const std::optional<detail::ProcessPlan> plan =
         birth.extra_fds.empty() ? std::nullopt : read_process(birth.extra_fds[0]);
-    for (const int fd : birth.extra_fds) ::close(fd);
     ::close(birth.channel_fd);
-    if (!plan) return supervisor::kExitSoftware;
+    if (!birth.extra_fds.empty()) ::close(birth.extra_fds[0]);
+    if (!plan || !place_fds({birth.extra_fds.begin() + 1, birth.extra_fds.end()}, plan->keep_fds))
+        return supervisor::kExitSoftware;
     become({plan->name, 0, plan->daemon}, plan->path, birth.program);
     ::prctl(PR_SET_NAME, plan->name.c_str());
     supervisor::install_crash_dump();

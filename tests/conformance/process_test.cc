@@ -44,6 +44,9 @@ constexpr bool kSanitized = false;
 #endif
 
 void nothing() {}
+void write_number_to(int first, int second) {
+    if (::write(first, "1", 1) != 1 || ::write(second, "2", 1) != 1) ::_exit(1);
+}
 int exit_with(int code) {
     std::exit(code);
 }
@@ -637,6 +640,29 @@ CONFORMANCE(X10, AProcessMayHaveAPool, "E") {
     EXPECT_TRUE(process.join(30s));
     EXPECT_EQ(process.exit_code(), 0);
     EXPECT_EQ(read_file(directory / "result"), "144");
+}
+
+CONFORMANCE(X01, KeepsTheDescriptorsThatItIsGiven, "E") {
+    Process first{exit_with, 0};  // The fork server is there, so it does not know what follows.
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::pipe2(ends.data(), O_CLOEXEC), 0);
+    const int other = ::fcntl(ends[1], F_DUPFD_CLOEXEC, 0);
+    // Crossed, so that each comes where the other was first.
+    Process process{{.keep_fds = {other, ends[1]}}, write_number_to, ends[1], other};
+    process.start();
+    process.join();
+    EXPECT_EQ(process.exit_code(), 0);
+    char said[2] = {};
+    EXPECT_EQ(::read(ends[0], said, 2), 2);
+    EXPECT_EQ(std::string(said, 2), "12");
+    const std::vector<int> many(5, ends[1]);
+    EXPECT_THROW((Process{{.keep_fds = many}, exit_with, 0}), forkmill::UsageError);
+    for (const int fd : {ends[0], ends[1], other}) ::close(fd);
+    Process late{{.keep_fds = {ends[1]}}, exit_with, 0};
+    EXPECT_THROW(late.start(), forkmill::UsageError);
+    first.start();
+    first.join();
+    EXPECT_EQ(first.exit_code(), 0) << "and nobody else is hurt";
 }
 
 CONFORMANCE(X10, WithoutItsForkServerAProcessIsGone, "E") {

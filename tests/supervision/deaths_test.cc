@@ -140,15 +140,18 @@ SUPERVISION(16, APoisonTaskIsGivenUpAndTheOthersGoOn) {
 }
 
 SUPERVISION(17, AStoppedWorkerIsSeenAndReplacedAndItsTaskRunsAgain) {
-    start_pool({.workers = 2, .pool = "    stop_timeout: 500ms\n"});
+    Daemon& broker = start_pool({.workers = 2, .pool = "    stop_timeout: 500ms\n"});
     Gate gate{gate_file()};
     auto result = pool().apply_async(first_waits, notes(), gate.name());
     const pid_t victim = noted(1)[0];
+    const auto stopped = Clock::now();
     ASSERT_EQ(::kill(victim, SIGSTOP), 0);
     EXPECT_TRUE(wait_until([&] { return state_of(victim) == "stopped"; }, 100ms))
         << state_of(victim);
     EXPECT_EQ(result.get(kLimit), 2);
+    EXPECT_GE(Clock::now() - stopped, 500ms) << "it had its time";
     EXPECT_FALSE(process_alive(victim));
+    EXPECT_TRUE(in_log(broker, "pid=" + std::to_string(victim) + " cause=killed"));
 }
 
 SUPERVISION(18, AWorkerThatIsContinuedInTimeKeepsItsTask) {

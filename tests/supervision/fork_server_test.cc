@@ -170,10 +170,13 @@ TEST_F(ForkServer, AKilledMasterTakesItAlong) {
     const std::vector<pid_t> all = workers();
     close_pool();
     kill(broker);
-    EXPECT_TRUE(wait_until([&] {
-        return !process_alive(server) &&
-               std::none_of(all.begin(), all.end(), [](pid_t each) { return process_alive(each); });
-    }));
+    EXPECT_TRUE(wait_until(
+        [&] {
+            return !process_alive(server) && std::none_of(all.begin(), all.end(), [](pid_t each) {
+                return process_alive(each);
+            });
+        },
+        1s));
 }
 
 TEST_F(ForkServer, AnInitializerThatExits78EndsTheMasterAtItsStart) {

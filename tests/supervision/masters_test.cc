@@ -174,7 +174,7 @@ SUPERVISION(52, AMasterStartedWithASpoiltEnvironmentWorks) {
                              "]\npools:\n  default:\n    workers: 2\n"
                              "    executable: " +
                              own_program() + "\n");
-    // Signals ignored by a parent stay ignored over exec; stdin and stdout are closed.
+    // Signals ignored by a parent stay ignored over exec; 0 to 2 are closed.
     start("broker",
           {"/usr/bin/env",
            "--ignore-signal=CHLD",
@@ -182,7 +182,7 @@ SUPERVISION(52, AMasterStartedWithASpoiltEnvironmentWorks) {
            "--block-signal",
            "/bin/sh",
            "-c",
-           "exec \"$0\" -c \"$1\" <&- >&-",
+           "exec \"$0\" -c \"$1\" <&- >&- 2>&-",
            test::built_program("forkmilld").string(),
            file.string()});
     pool_.emplace(ipc());

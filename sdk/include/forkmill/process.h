@@ -3,8 +3,7 @@
 //
 //     forkmill::Process p{crunch, 42, "data.bin"};
 //     p.start();
-//     p.join();
-//     if (p.exit_code() != 0) …
+//     p.join();  // Then p.exit_code() says how it went.
 //
 // Processes are forked by the program's fork server (see forkmill::init), never by the program
 // itself, so they may be started while other threads run. They see the program as it was when the
@@ -13,12 +12,10 @@
 // runs; what was bound, loaded or captured after it was forked cannot run: Rejected.
 //
 // In the child: stdin is /dev/null, SIGINT is ignored, every other signal has its default effect,
-// sockets and pipes of the program are /dev/null, and it ends with its parent, however that ends.
-// It exits 0 when the function returns, whatever that returns. What it throws and nobody catches
-// goes to stderr with its causes and its stack, and the exit code is 1; nothing is unwound then. A
-// child has one thread and may start processes of its own.
+// sockets and pipes of the program are /dev/null but for `keep_fds`, and it ends with its parent.
+// It exits 0 when the function returns. What it throws and nobody catches goes to stderr with its
+// causes and its stack, and the exit code is 1; nothing is unwound then. A child may start others.
 #pragma once
-
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -41,6 +38,7 @@ struct ProcessOptions {
     std::string name = {};  ///< Empty: Process-N; Process-1:2 is the second that Process-1 made.
     bool daemon = false;    ///< Its parent's exit ends it; else that waits for it.
     Tasks tasks = {};       ///< Of these, the code of the Task it is given.
+    std::vector<int> keep_fds = {};  ///< The child has these too, same numbers; at most 4.
 };
 
 /// What is known of a process from within it.
@@ -59,6 +57,7 @@ struct ProcessPlan {
     bool daemon = false;
     TaskEntry entry;
     Buffer arguments;
+    std::vector<int> keep_fds;
 };
 struct Child;
 
@@ -127,16 +126,17 @@ class FORKMILL_API Process {
                                       {},
                                       options.daemon,
                                       detail::process_entry(options, code),
-                                      detail::process_arguments<F>(arguments...)}) {}
+                                      detail::process_arguments<F>(arguments...),
+                                      options.keep_fds}) {}
     ~Process();
     Process(const Process&);
     Process(Process&&) noexcept;
     Process& operator=(const Process&);
     Process& operator=(Process&&) noexcept;
 
-    /// Returns once it is born. Throws UsageError when it was started already, Busy when the system
-    /// refuses it or 4,096 processes of this program run already, PoolBroken when the fork server
-    /// is dead. After Busy it may be tried again.
+    /// Returns once it is born. Throws UsageError when it was started already or a kept descriptor
+    /// is closed, PoolBroken when the fork server is dead, Busy when the system refuses it or 4,096
+    /// processes of this program run already; after that it may be tried again.
     void start();
     /// Waits for its end; false at the timeout (0 or less: now). Throws UsageError before start().
     bool join(Duration timeout = forever);
