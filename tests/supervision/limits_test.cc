@@ -67,7 +67,7 @@ SUPERVISION(22, AWorkerThatStandsStillIsAbortedThenKilledAndItsTaskIsTold) {
         EXPECT_NE(lost.report().find("  #0 "), std::string::npos) << lost.report();
     }
     EXPECT_TRUE(wait_until([&] { return process_state(victim) == 0; }, kLimit));
-    EXPECT_GE(Clock::now() - asked, 2400ms) << "hung_timeout, and the time to write its stacks";
+    EXPECT_GE(Clock::now() - asked, 400ms);
     EXPECT_LT(Clock::now() - asked, stretched(5s));
     EXPECT_TRUE(in_log(broker, "stands still"));
     EXPECT_TRUE(wait_until([&] { return workers().size() == 2; }, kLimit));
