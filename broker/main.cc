@@ -9,6 +9,7 @@
 #include "core/supervisor/child_env.h"
 #include "core/supervisor/exit_codes.h"
 #include "core/supervisor/process_title.h"
+#include "core/supervisor/spawn.h"
 
 namespace {
 
@@ -26,6 +27,8 @@ int run_as_router() {
 }  // namespace
 
 int main(int argc, char** argv) {
+    // Before anything is opened, so that nothing of ours has the number of a standard one.
+    if (!forkmill::supervisor::fill_standard_fds().ok()) return forkmill::supervisor::kExitTempFail;
     forkmill::supervisor::init_process_title(argc, argv);
     if (forkmill::broker::is_router_process()) return run_as_router();
 

@@ -4,7 +4,9 @@
 
 #include <cstdio>
 
+#include "core/supervisor/exit_codes.h"
 #include "core/supervisor/process_title.h"
+#include "core/supervisor/spawn.h"
 #include "core/supervisor/worker_birth.h"
 #include "worker/host.h"
 #include "worker/uplink.h"
@@ -39,6 +41,8 @@ int Worker::run(int argc, char** argv) {
             return worker::run_born_fork_server(std::move(*birth), code_of(*this));
         return worker::run_born_worker(std::move(*birth), code_of(*this));
     }
+    // Before anything is opened, so that nothing of ours has the number of a standard one.
+    if (!supervisor::fill_standard_fds().ok()) return supervisor::kExitTempFail;
     const worker::CommandLine line = worker::read_command_line(argc, argv);
     switch (line.verb) {
         case worker::CommandVerb::Run:

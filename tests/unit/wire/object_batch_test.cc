@@ -15,6 +15,8 @@ using test::from_hex;
 using test::numbered;
 
 template <class Reader, class Record>
+std::vector<Record> read(base::Message&&) = delete;  // Records view the message.
+template <class Reader, class Record>
 std::vector<Record> read(const base::Message& message) {
     Header header{};
     Cursor cursor;
@@ -55,7 +57,8 @@ TEST(ObjectBatch, AnOperationKeepsEveryField) {
     plain.op = 1;
     plain.verb = ObjectVerb::Info;
     writer.add(plain);
-    const auto out = read<ObjectReader, ObjectOp>(writer.finish({Kind::Object, 1, 2, 3}));
+    const base::Message message = writer.finish({Kind::Object, 1, 2, 3});
+    const auto out = read<ObjectReader, ObjectOp>(message);
     ASSERT_EQ(out.size(), 2U);
     EXPECT_EQ(out[0].op, in.op);
     EXPECT_EQ(out[0].verb, in.verb);
@@ -92,8 +95,8 @@ TEST(ObjectBatch, AnswersAndEventsKeepEveryField) {
     ObjectReply in{1, Code::LockLost, -2, 3, 4, 5, kReplyAct, {item("a", "b", {7})}, "no"};
     ObjectReplyWriter replies;
     replies.add(in);
-    const auto out =
-        read<ObjectReplyReader, ObjectReply>(replies.finish({Kind::ObjectReply, 1, 0, 0}));
+    const base::Message replied = replies.finish({Kind::ObjectReply, 1, 0, 0});
+    const auto out = read<ObjectReplyReader, ObjectReply>(replied);
     ASSERT_EQ(out.size(), 1U);
     EXPECT_EQ(out[0].op, 1U);
     EXPECT_EQ(out[0].code, Code::LockLost);
@@ -108,8 +111,8 @@ TEST(ObjectBatch, AnswersAndEventsKeepEveryField) {
     ObjectEventWriter events;
     events.add({9, ObjectChange::Written, 8, {item("k", "v")}});
     events.add({10, ObjectChange::Gone, 0, {}});
-    const auto told =
-        read<ObjectEventReader, ObjectEvent>(events.finish({Kind::ObjectEvent, 1, 0, 0}));
+    const base::Message happened = events.finish({Kind::ObjectEvent, 1, 0, 0});
+    const auto told = read<ObjectEventReader, ObjectEvent>(happened);
     ASSERT_EQ(told.size(), 2U);
     EXPECT_EQ(told[0].watch, 9U);
     EXPECT_EQ(told[0].change, ObjectChange::Written);
@@ -164,7 +167,8 @@ TEST(ObjectBatch, WhateverTheBudgetLetsPassFitsAMessage) {
         EXPECT_TRUE(writer.fits(op));
         writer.add(op);
         EXPECT_FALSE(writer.fits(op)) << size;
-        const auto out = read<ObjectReader, ObjectOp>(writer.finish({Kind::Object, 1, 0, 0}));
+        const base::Message message = writer.finish({Kind::Object, 1, 0, 0});
+        const auto out = read<ObjectReader, ObjectOp>(message);
         EXPECT_EQ(out.at(0).items.size(), kObjectItemsMax);
     }
 }
@@ -179,18 +183,19 @@ TEST(ObjectBatch, FitsStopsBeforeTheLimitOfRecords) {
     }
     EXPECT_GT(count, 500U);
     EXPECT_LE(count, kRecordsMax);
-    const auto out =
-        read<ObjectReplyReader, ObjectReply>(writer.finish({Kind::ObjectReply, 1, 0, 0}));
+    const base::Message replied = writer.finish({Kind::ObjectReply, 1, 0, 0});
+    const auto out = read<ObjectReplyReader, ObjectReply>(replied);
     EXPECT_EQ(out.size(), count);
 }
 
 TEST(ObjectBatch, ANewerPeersTailIsIgnored) {
     // An operation with everything and a 15th element; an item and a shape with one more each.
-    const auto out = read<ObjectReader, ObjectOp>(numbered(
+    const base::Message message = numbered(
         Kind::Object,
         1,
         from_hex("9f 01 04 02 00 00 ff 00 00 00 00 91 94 c4 00 c4 01 41 90 07 a0 a0 97 01 02 03 04 "
-                 "05 06 07 c0")));
+                 "05 06 07 c0"));
+    const auto out = read<ObjectReader, ObjectOp>(message);
     ASSERT_EQ(out.size(), 1U);
     EXPECT_EQ(out[0].verb, ObjectVerb::Info);
     EXPECT_EQ(out[0].shape.lock, 6U);
