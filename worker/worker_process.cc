@@ -14,6 +14,7 @@
 #include "core/base/log.h"
 #include "core/net/client_transport.h"
 #include "core/supervisor/birth_server.h"
+#include "core/supervisor/fork_server.h"
 #include "core/supervisor/last_will.h"
 #include "core/supervisor/process_title.h"
 #include "core/supervisor/stack_dump.h"
@@ -167,14 +168,6 @@ supervisor::Scoreboard attach_scoreboard(const supervisor::WorkerBirth& birth) {
     return attached ? std::move(attached).value() : supervisor::Scoreboard{};
 }
 
-/// Tasks may still run, and none of their program's exit handlers must meet them.
-[[noreturn]] void leave(int exit_code) {
-    std::fflush(nullptr);
-    // Programs that tasks left running end with their worker, however it ends.
-    supervisor::end_group();
-    ::_exit(exit_code);
-}
-
 }  // namespace
 
 int run_worker(ProcessSetup setup) {
@@ -189,7 +182,7 @@ int run_born_worker(supervisor::WorkerBirth birth, UserCode code) {
     supervisor::Scoreboard scoreboard = attach_scoreboard(birth);
     ProcessSetup setup = setup_of(std::move(birth), std::move(channel), scoreboard);
     setup.code = std::move(code);
-    leave(run_worker(std::move(setup)));
+    supervisor::leave_forked(run_worker(std::move(setup)));
 }
 
 int run_born_fork_server(supervisor::WorkerBirth birth, const UserCode& code) {
@@ -198,18 +191,18 @@ int run_born_fork_server(supervisor::WorkerBirth birth, const UserCode& code) {
     supervisor::Channel channel{supervisor::OwnedFd{birth.channel_fd}};
     supervisor::Scoreboard scoreboard = attach_scoreboard(birth);
     const base::Result<Registry*> registry = prepare(birth, code);
-    if (!registry) leave(fail(channel, birth, registry.failure().text));
+    if (!registry) supervisor::leave_forked(fail(channel, birth, registry.failure().text));
     tell(channel, birth.pool_index, supervisor::Verb::Up);
     supervisor::serve_births(channel, [&](supervisor::NewBorn born) {
         supervisor::make_last_will(birth);
         supervisor::install_crash_dump();
         birth.slot = birth.scoreboard_slot = born.slot;
         birth.birth = born.generation;
-        leave(work(setup_of(std::move(birth), std::move(born.channel), scoreboard),
-                   registry.value()));
+        supervisor::leave_forked(work(
+            setup_of(std::move(birth), std::move(born.channel), scoreboard), registry.value()));
         return 0;
     });
-    leave(0);
+    supervisor::leave_forked(0);
 }
 
 }  // namespace forkmill::worker

@@ -11,13 +11,13 @@
 #include <string>
 
 #include "core/session/client_session.h"
+#include "tests/sim/no_tasks.h"
 #include "tests/sim/object_truth.h"
 #include "tests/sim/world.h"
 
 namespace sim {
 
-class SharerNode final : private forkmill::session::SubmitSource,
-                         private forkmill::session::OutcomeSink,
+class SharerNode final : private NoTasks,
                          private forkmill::session::ClientListener,
                          private forkmill::session::ObjectLink {
   public:
@@ -53,23 +53,6 @@ class SharerNode final : private forkmill::session::SubmitSource,
     void on_answer(const forkmill::wire::ObjectReply& reply) override;
     void on_event(const forkmill::wire::ObjectEvent& event) override;
     void on_objects_lost() override;
-    // No tasks.
-    const forkmill::session::SubmitItem* peek() override { return nullptr; }
-    void pop() override {}
-    const forkmill::wire::TemplateDef& template_of(std::uint32_t) override { return definition_; }
-    std::optional<forkmill::session::CancelItem> next_cancel() override { return std::nullopt; }
-    void rewind() override {}
-    std::uint64_t floor() const override { return 1; }
-    void pumped() override {}
-    void on_accepted(std::uint64_t, std::uint64_t) override {}
-    void on_refused(const forkmill::wire::Refused&) override {}
-    void on_forgotten(std::uint64_t, std::uint64_t) override {}
-    bool on_outcome(std::uint64_t, forkmill::wire::Outcome, const forkmill::base::Body&) override {
-        return false;
-    }
-    void on_partial(std::uint64_t, double, std::string_view) override {}
-    void on_reply(const forkmill::wire::Reply&) override {}
-    void on_turn(forkmill::session::ClientCore&) override {}
     void on_client_state(forkmill::session::ClientState state,
                          forkmill::wire::Code code,
                          std::string_view text) override;
@@ -114,7 +97,6 @@ class SharerNode final : private forkmill::session::SubmitSource,
     const int owner_;  ///< As whom it owns locks.
     std::uint64_t life_ = 0;
     std::unique_ptr<forkmill::session::ClientSession> session_;
-    forkmill::wire::TemplateDef definition_;
     std::deque<std::pair<forkmill::wire::ObjectOp, std::string>> queue_;  ///< With its value.
     std::map<std::uint64_t, Pending> pending_;
     std::uint64_t last_op_ = 0;

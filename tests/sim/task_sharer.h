@@ -11,13 +11,12 @@
 #include <string>
 
 #include "core/session/client_core.h"
+#include "tests/sim/no_tasks.h"
 #include "tests/sim/world.h"
 
 namespace sim {
 
-class TaskSharer final : public forkmill::session::SubmitSource,
-                         public forkmill::session::OutcomeSink,
-                         public forkmill::session::ObjectLink {
+class TaskSharer final : public NoTasks, public forkmill::session::ObjectLink {
   public:
     /// `turn_soon`: there is something to say. `awake`: the process runs, and was heard of lately.
     TaskSharer(World& world, std::function<void()> turn_soon, std::function<bool()> awake)
@@ -39,23 +38,6 @@ class TaskSharer final : public forkmill::session::SubmitSource,
     void on_event(const forkmill::wire::ObjectEvent&) override {}
     void on_objects_lost() override;
 
-    const forkmill::session::SubmitItem* peek() override { return nullptr; }
-    void pop() override {}
-    const forkmill::wire::TemplateDef& template_of(std::uint32_t) override { return definition_; }
-    std::optional<forkmill::session::CancelItem> next_cancel() override { return std::nullopt; }
-    void rewind() override {}
-    std::uint64_t floor() const override { return 1; }
-    void pumped() override {}
-    void on_accepted(std::uint64_t, std::uint64_t) override {}
-    void on_refused(const forkmill::wire::Refused&) override {}
-    void on_forgotten(std::uint64_t, std::uint64_t) override {}
-    bool on_outcome(std::uint64_t, forkmill::wire::Outcome, const forkmill::base::Body&) override {
-        return false;
-    }
-    void on_partial(std::uint64_t, double, std::string_view) override {}
-    void on_reply(const forkmill::wire::Reply&) override {}
-    void on_turn(forkmill::session::ClientCore&) override {}
-
   private:
     struct Asked {
         std::uint64_t run = 0;
@@ -67,7 +49,6 @@ class TaskSharer final : public forkmill::session::SubmitSource,
     World& world_;
     std::function<void()> turn_soon_;
     std::function<bool()> awake_;
-    forkmill::wire::TemplateDef definition_;
     std::deque<forkmill::wire::ObjectOp> queue_;
     std::map<std::uint64_t, Asked> pending_;
     std::map<std::uint64_t, int> owner_of_;  ///< Runs that go on → as whom they own.

@@ -16,6 +16,7 @@
 // It exits 0 when the function returns. What it throws and nobody catches goes to stderr with its
 // causes and its stack, and the exit code is 1; nothing is unwound then. A child may start others.
 #pragma once
+
 #include <concepts>
 #include <cstdint>
 #include <memory>
@@ -190,9 +191,8 @@ struct Waitable {
     int fd;
 };
 
-/// Waits until one is readable, or hung up, and returns the descriptors of all that are, in the
-/// order given; empty at the timeout (0 or less: only looks). Throws UsageError for what is not
-/// open.
+/// Waits until one is readable or hung up. Returns all that are, in the order given; none at the
+/// timeout (0 or less: only looks). Throws UsageError for what is not open.
 FORKMILL_API std::vector<int> wait(const std::vector<Waitable>& objects,
                                    Duration timeout = forever);
 

@@ -41,7 +41,8 @@ void linger(const std::string& directory, const std::string& name, bool deaf) {
 
 void work(const std::string& directory) {
     say_pid(directory, "worker");
-    while (!std::filesystem::exists(directory + "/go"))
+    // A minute at most: a test that is gone says nothing any more.
+    for (int looks = 0; looks < 30'000 && !std::filesystem::exists(directory + "/go"); ++looks)
         std::this_thread::sleep_for(std::chrono::milliseconds{2});
     write_file(directory + "/done", "done");
 }
