@@ -17,6 +17,7 @@ int run_embedded(EmbeddedBirth birth) {
         return std::unique_ptr<net::Transport>{
             std::make_unique<net::LocalClient>(net::UniqueFd{fd})};
     };
+    setup.lock_words = birth.lock_words;
     setup.birth.host_key = std::move(birth.host_key);
     setup.birth.pool = std::move(birth.pool);
     setup.birth.pool_index = birth.pool_index;

@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/lock_words.h"
 #include "core/supervisor/scoreboard.h"
 #include "forkmill/detail/seam.h"
 
@@ -34,6 +35,7 @@ struct EmbeddedBirth {
     std::uint32_t birth = 0;
     std::uint32_t threads = 1;
     std::uint32_t max_tasks_per_child = 0;  ///< 0: never recycled.
+    std::span<base::LockWord> lock_words;   ///< Those of the program's brokers.
     std::vector<std::string> queues = {"default"};
     std::vector<detail::TaskEntry>
         tasks;  ///< Valid in this process: bound before the snapshot, or code addresses only.

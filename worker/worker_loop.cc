@@ -18,7 +18,8 @@ constexpr base::Duration kFarewell = std::chrono::milliseconds{300};
 }  // namespace
 
 WorkerLoop::WorkerLoop(LoopSetup setup) : setup_(std::move(setup)) {
-    nested_ = detail::make_nested_client({setup_.core.hello.stream, [this] { wakeup_.notify(); }});
+    nested_ = detail::make_nested_client(
+        {setup_.core.hello.stream, [this] { wakeup_.notify(); }, setup_.lock_words});
     ExecutorOptions options;
     options.threads = setup_.core.hello.threads;
     if (setup_.max_tasks_per_child != 0) options.budget = setup_.max_tasks_per_child;

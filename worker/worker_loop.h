@@ -13,9 +13,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/base/lock_words.h"
 #include "core/net/poll_loop.h"
 #include "core/net/transport.h"
 #include "core/supervisor/channel.h"
@@ -32,8 +34,9 @@ struct LoopSetup {
     supervisor::Channel* channel = nullptr;  ///< Null: no parent (tests).
     bool finish_orphaned = false;
     supervisor::SlotCells* cells = nullptr;
-    std::uint16_t pool_index = 0;  ///< For Notices.
-    std::string title;             ///< Of the process, without what it runs; empty: not to be set.
+    std::span<base::LockWord> lock_words;  ///< Shared with the broker, if any.
+    std::uint16_t pool_index = 0;          ///< For Notices.
+    std::string title;  ///< Of the process, without what it runs; empty: not to be set.
     std::uint32_t max_tasks_per_child = 0;
     base::Duration turn_at_least = std::chrono::seconds{2};  ///< So the scoreboard's io tick lives.
     CoreConfig core;

@@ -120,6 +120,7 @@ int work(ProcessSetup setup, Registry* registry) {
     loop.channel = &setup.channel;
     loop.finish_orphaned = birth.finish_orphaned;
     loop.cells = setup.cells;
+    loop.lock_words = setup.lock_words;
     loop.pool_index = birth.pool_index;
     loop.title = setup.title;
     loop.max_tasks_per_child = task_budget(birth);

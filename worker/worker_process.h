@@ -9,9 +9,11 @@
 
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "core/base/lock_words.h"
 #include "core/base/result.h"
 #include "core/net/transport.h"
 #include "core/supervisor/channel.h"
@@ -35,6 +37,7 @@ struct ProcessSetup {
     supervisor::SlotCells* cells = nullptr;
     supervisor::WorkerBirth birth;  ///< Its descriptors are not looked at.
     UserCode code;
+    std::span<base::LockWord> lock_words;  ///< Shared with the broker; empty where it is not ours.
     std::string title;  ///< Of the process; what runs long is added to it. Empty: not to be set.
 };
 

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/base/lock_words.h"
 #include "core/base/time.h"
 #include "core/wire/limits.h"
 
@@ -55,6 +56,7 @@ struct Config {
     base::Duration owner_lost_after =
         std::chrono::seconds{10};  ///< Silence after which what a session holds is taken from it.
     bool local = false;            ///< Embedded: one session in process, no recovery.
+    base::LockWords* lock_words = nullptr;  ///< Memory that all sessions' processes share, if any.
 };
 
 }  // namespace forkmill::engine

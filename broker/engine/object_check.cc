@@ -84,12 +84,16 @@ std::string check_counts(const Objects& all, const Object& object, Sums& sums) {
             return at(object, "an item is leased to a session that does not hold it");
         ++sums.leases;
     }
+    if (object.word && !object.gripped &&
+        (object.holder || object.lines[kTakers].size != 0 || object.owner_died))
+        return at(object, "its word is not gripped, yet we think that we know more than it");
     if (!object.holder) return {};
     const SessionIx owner = object.holder->owner.session;
     if (!all.knows(owner) || all.members[owner]->holding.count(object.id) == 0)
         return at(object, "its holder does not hold it");
-    if (object.holder->token >= all.token || object.holder->token < all.first_token ||
-        object.holder->depth == 0)
+    // Tokens of words run ahead of ours until their objects end.
+    if ((!object.word && object.holder->token >= all.token) ||
+        object.holder->token < all.first_token || object.holder->depth == 0)
         return at(object, "its grant is wrong");
     ++sums.leases;
     return {};
@@ -250,7 +254,7 @@ std::vector<ObjectRow> Objects::rows(std::string_view prefix, std::size_t most) 
         row.handles = object->open.count;
         for (const WaitLine& line : object->lines) row.waiting += line.size;
         row.persistent = object->has(wire::kOpPersistent);
-        if (object->holder) row.holder_session = object->holder->owner.session;
+        if (const auto holder = holder_of(*object)) row.holder_session = *holder;
         rows.push_back(std::move(row));
     }
     return rows;

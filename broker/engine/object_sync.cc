@@ -17,6 +17,9 @@ using wire::ObjectKind;
 Code Objects::judge_holder(const Object& lock, const Call& call) const {
     const std::uint64_t named = call.op.token;
     if (!lock.holder) return named == 0 ? Code::NotOwner : Code::LockLost;
+    // Of one that was taken without us we may know the session only.
+    if (lock.word && lock.holder->owner == Owner{call.ix, 0, false} && named != 0)
+        return named == lock.holder->token ? Code::None : Code::LockLost;
     if (lock.holder->owner != call.owner())
         return named != 0 && named < lock.holder->token ? Code::LockLost : Code::NotOwner;
     return named == 0 || named == lock.holder->token ? Code::None : Code::LockLost;
@@ -29,7 +32,7 @@ void Objects::grant(Object& lock,
                     std::uint64_t depth,
                     Code code,
                     Step& step) {
-    lock.holder = Holder{owner, depth, next_token()};
+    lock.holder = Holder{owner, depth, draw_token(lock)};
     member(ix).holding.insert(lock.id);
     wire::ObjectReply reply;
     reply.op = op;
@@ -46,6 +49,7 @@ void Objects::free_lock(Object& lock, bool died, Step& step) {
     lock.holder.reset();
     lock.owner_died = lock.owner_died || died;
     refresh_holding(lock, owner);
+    if (lock.word) idle.push_back(lock.id);
     serve_lock(lock, step);
 }
 
@@ -159,6 +163,7 @@ void Objects::wait(Call& call) {
 void Objects::wait_condition(Call& call) {
     Object* lock = find(call.object->shape.lock);
     if (lock == nullptr) return fail(call, Code::ObjectLost, "its lock ended");
+    grip(*lock);
     if (const Code code = judge_holder(*lock, call); code != Code::None)
         return fail(call, code, "the lock is not held");
     const WaitIx ix = park(call, kTakers);
@@ -174,6 +179,7 @@ void Objects::wake(WaitIx ix, Code code, Step& step) {
     Object& condition = *find(wait.object);
     Object* lock = find(condition.shape.lock);
     if (lock == nullptr) return end_wait(ix, Code::ObjectLost, step);
+    grip(*lock);
     timers.disarm(wait.timer);
     unlink(condition.lines[kTakers], ix, false);
     wait.object = lock->id;
@@ -196,8 +202,9 @@ void Objects::notify(Call& call) {
     }
     if (object.kind() != ObjectKind::Condition)
         return fail(call, Code::TypeMismatch, "neither condition nor event");
-    const Object* lock = find(object.shape.lock);
+    Object* lock = find(object.shape.lock);
     if (lock == nullptr) return fail(call, Code::ObjectLost, "its lock ended");
+    grip(*lock);
     if (const Code code = judge_holder(*lock, call); code != Code::None)
         return fail(call, code, "the lock is not held");
     const std::uint64_t most = call.op.has(wire::kOpAll) ? UINT64_MAX : call.count();

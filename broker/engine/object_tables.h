@@ -34,6 +34,13 @@ struct Owner {
     std::uint64_t id = 0;
     bool task = false;  ///< `id` is the lease of an attempt.
     bool operator==(const Owner&) const = default;
+
+    /// As the words of locks tell it; 0 is nobody known.
+    static constexpr std::uint64_t kTaskBit = 1ULL << 63;
+    std::uint64_t packed() const { return id | (task ? kTaskBit : 0); }
+    static Owner unpacked(SessionIx session, std::uint64_t packed) {
+        return {session, packed & ~kTaskBit, (packed & kTaskBit) != 0};
+    }
 };
 
 struct StoredItem {
@@ -104,6 +111,8 @@ struct Object {
     bool shut = false;
     // Lock; of a barrier, the party that acts.
     std::optional<Holder> holder;
+    std::optional<std::uint32_t> word;  ///< Of a lock: which of the shared words is its own,
+    bool gripped = false;               ///< … and that it is ours; else `holder` is there.
     bool owner_died = false;
     std::set<ObjectId> conditions;
     // Semaphore: permits left. Barrier: parties that wait for the one that acts.
@@ -153,6 +162,8 @@ struct Member {
     bool turn_listed = false;
     std::uint64_t turn_bytes = 0;  ///< Answered in this turn of the loop.
     std::set<ObjectId> objects;    ///< It has handles of them.
+    std::set<ObjectId> worded;     ///< Those that are locks with a word.
+    std::uint32_t mark = 0;        ///< Of this session in words; 0: it has none yet.
     std::set<ObjectId> holding;    ///< Locks, leased items, turns of its owners are there.
     WaitLine waits;
     std::set<std::uint32_t> watches;

@@ -96,7 +96,9 @@ Wait Objects::take_wait(WaitIx ix) {
     Wait& wait = waits[ix];
     FORKMILL_CHECK(wait.used);
     timers.disarm(wait.timer);
-    unlink(find(wait.object)->lines[wait.line], ix, false);
+    Object& object = *find(wait.object);
+    unlink(object.lines[wait.line], ix, false);
+    if (object.word) idle.push_back(object.id);
     unlink(member(wait.session).waits, ix, true);
     --parked;
     Wait taken = std::move(wait);
@@ -288,6 +290,7 @@ void Objects::free_holdings(SessionIx ix, const std::uint64_t* attempt, Step& st
         }
         member(ix).deferred = std::move(left);
     }
+    grip_left_by(ix, attempt);
     const std::set<ObjectId> held = member(ix).holding;
     for (const ObjectId id : held) {
         Object* object = find(id);
@@ -322,6 +325,7 @@ void Objects::close_session(SessionIx ix, Step step) {
     }
     FORKMILL_CHECK(members[ix]->watches.empty() && members[ix]->holding.empty());
     std::erase(turn, ix);
+    marks.erase(members[ix]->mark);
     members[ix].reset();
     settle(step);
 }

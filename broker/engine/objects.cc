@@ -167,6 +167,7 @@ void Objects::perform(SessionIx ix, const wire::ObjectOp& op, Step& step) {
         record.object = call.object->name;
         position = journal->append(record);
     }
+    grip(*call.object);
     dispatch(call);
 }
 
@@ -266,6 +267,7 @@ void Objects::open(Call& call) {
     reply.token = object.id;
     reply.value = static_cast<std::int64_t>(object.kind());
     reply.version = object.version;
+    reply.count = place_of(object, call.ix);
     reply.text = object.type;
     say(call, std::move(reply));
 }
@@ -344,6 +346,7 @@ Object* Objects::make(Call& call, Code& code, std::string& text) {
         record.object = object.name;
         position = journal->append(record);
     }
+    give_word(object);
     by_id[object.id] = std::move(made);
     return &object;
 }
@@ -406,6 +409,7 @@ void Objects::drop_handles(Object& object, SessionIx ix, const Handles& less, St
         leave(object, ix, step);
         object.handles.erase(ix);
         member(ix).objects.erase(object.id);
+        member(ix).worded.erase(object.id);
     }
     const bool unread = object.had_readers && object.open.readers == 0;
     const bool unwritten = object.had_writers && object.open.writers == 0;
@@ -422,6 +426,7 @@ void Objects::leave(Object& object, SessionIx ix, Step& step) {
     for (const auto& [w, op] : here)
         if (waits[w].used && waits[w].session == ix && waits[w].op == op)
             abandon(w, Code::ObjectClosed, step);
+    if (holder_of(object) == ix) grip(object);
     if (object.holder && object.holder->owner.session == ix) {
         if (object.kind() == ObjectKind::Lock) free_lock(object, true, step);
         if (object.kind() == ObjectKind::Barrier) break_barrier(object, step);
@@ -447,6 +452,7 @@ void Objects::settle(Step& step) {
             !object->has(wire::kOpPersistent))
             end_object(*object, step);
     }
+    let_go_idle();
 }
 
 void Objects::end_object(Object& object, Step& step) {
@@ -473,7 +479,11 @@ void Objects::end_object(Object& object, Step& step) {
             lock->conditions.erase(object.id);
         drop_ref(object.shape.lock);
     }
-    for (const auto& [ix, handles] : object.handles) member(ix).objects.erase(object.id);
+    for (const auto& [ix, handles] : object.handles) {
+        member(ix).objects.erase(object.id);
+        member(ix).worded.erase(object.id);
+    }
+    end_word(object);
     bytes -= object.bytes;
     if (!object.name.empty()) by_name.erase(object.name);
     by_id.erase(object.id);

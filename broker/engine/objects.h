@@ -3,13 +3,15 @@
 //
 //   objects.cc        operations in, life      object_waits.cc    lines, deadlines, sessions
 //   object_queue.cc   queues                   object_sync.cc     locks to barriers
-//   object_data.cc    dicts, lists, arrays     object_watch.cc    changes told, turns
-//   object_check.cc   the invariants, rows
+//   object_words.cc   locks held without us    object_watch.cc    changes told, turns
+//   object_data.cc    dicts, lists, arrays     object_check.cc    the invariants, rows
 // Invariants: (1) an object lives while it has handles, is named by a kept item or a condition, or
 // is persistent; its counts are the sums of what they count; (2) bytes accounted equal bytes held,
 // and so do waits, watches and holdings; each is within its bound; (3) a wait is in one line and in
 // its session's; (4) a lock has one holder at most, and tokens grow; (5) nothing that could go on
-// waits: no item beside a getter that can take it, no free lock beside one who wants it.
+// waits: no item beside a getter that can take it, no free lock beside one who wants it; (6) a
+// lock with a word is gripped while anybody waits for it; while it is not, only the word knows its
+// holder.
 // Threading: the engine's.
 #pragma once
 
@@ -37,6 +39,9 @@ struct Step {
 
 struct Objects {
     Objects(const Config& config, std::uint64_t incarnation);
+    Objects(const Objects&) = delete;
+    Objects& operator=(const Objects&) = delete;
+    ~Objects();
 
     // Inputs (objects.cc, object_waits.cc, object_watch.cc).
     /// `memory_free`: what the broker may still hold.
@@ -142,6 +147,17 @@ struct Objects {
     void reset(Call& call);
     void abort(Call& call);
     void break_lock(Call& call);
+
+    // Locks that sessions take without us (object_words.cc).
+    void give_word(Object& lock);
+    void end_word(Object& lock);
+    std::uint64_t place_of(const Object& lock, SessionIx ix);
+    void grip(Object& lock);
+    void grip_left_by(SessionIx ix, const std::uint64_t* attempt);
+    void let_go(Object& lock);
+    void let_go_idle();
+    std::optional<SessionIx> holder_of(const Object& object) const;
+    std::uint64_t draw_token(const Object& lock);
     wire::Code judge_holder(const Object& lock, const Call& call) const;
     void grant(Object& lock,
                SessionIx ix,
@@ -213,7 +229,10 @@ struct Objects {
     std::deque<Killed> killed;     ///< In order of time.
     std::vector<SessionIx> turn;   ///< Members with turn_bytes.
     std::vector<ObjectId> ending;  ///< To be looked at by settle().
-    bool hurried = false;          ///< The next turn has something to do at once.
+    std::vector<ObjectId> idle;    ///< Gripped locks whose line may be empty; by settle() too.
+    std::unordered_map<std::uint32_t, SessionIx> marks;
+    std::uint32_t newest_mark = 0;
+    bool hurried = false;  ///< The next turn has something to do at once.
     Timers timers;
 };
 

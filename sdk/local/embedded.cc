@@ -13,6 +13,7 @@
 #include "forkmill/errors.h"
 #include "forkmill/pool.h"
 #include "sdk/local/host_limits.h"
+#include "sdk/local/lock_memory.h"
 #include "sdk/src/client_log.h"
 
 namespace forkmill {
@@ -32,6 +33,7 @@ engine::Config engine_config() {
     config.local = true;
     config.memory_max = broker_memory();
     config.tasks_per_session_max = wire::kWindowMax;
+    config.lock_words = lock_words();
     return config;
 }
 

@@ -6,6 +6,7 @@
 #include "core/supervisor/forked_context.h"
 #include "forkmill/detail/seam.h"
 #include "forkmill/errors.h"
+#include "sdk/local/lock_memory.h"
 #include "sdk/local/plan.h"
 #include "sdk/local/process_life.h"
 
@@ -33,6 +34,7 @@ std::shared_ptr<ForkHost> start() {
     options.worker = run_worker;
     options.process = run_process;
     Snapshot snapshot = Snapshot::take();
+    map_lock_words();  // Before the fork, or its workers would not have them.
     base::Result<supervisor::ForkServer> server = supervisor::ForkServer::start(std::move(options));
     if (!server.ok()) {
         throw UsageError{server.failure().text +

@@ -15,6 +15,7 @@
 #include "forkmill/pool.h"
 #include "sdk/local/embedded.h"
 #include "sdk/local/host_limits.h"
+#include "sdk/local/lock_memory.h"
 #include "sdk/src/client_log.h"
 #include "sdk/src/remote.h"
 #include "worker/embedded.h"
@@ -104,6 +105,7 @@ ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
     set_initializer(plan, options.initializer, host->snapshot());
     std::shared_ptr<net::Wakeup> wakeup;
     ClientPtr client = make_client(options, wakeup);
+    client->set_lock_words(local::all_lock_words());
     client->set_backend(std::make_shared<local::Embedded>(
         *client, std::move(host), std::move(plan), workers, std::move(wakeup)));
     return client;

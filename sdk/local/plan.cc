@@ -8,6 +8,7 @@
 
 #include "core/supervisor/exit_codes.h"
 #include "sdk/local/birth_bytes.h"
+#include "sdk/local/lock_memory.h"
 #include "sdk/local/self.h"
 #include "worker/embedded.h"
 
@@ -63,6 +64,7 @@ int run_worker(const supervisor::Birth& birth) {
     life.birth = birth.generation;
     life.threads = plan->threads;
     life.max_tasks_per_child = plan->max_tasks_per_child;
+    life.lock_words = inherited_lock_words();
     life.tasks = worker::unpack_task_entries(plan->tasks);
     if (plan->initializer_thunk != nullptr) {
         life.initializer = [thunk = plan->initializer_thunk,

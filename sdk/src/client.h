@@ -12,8 +12,10 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string_view>
 
+#include "core/base/lock_words.h"
 #include "core/base/time.h"
 #include "core/supervisor/forked_context.h"
 #include "forkmill/detail/nested.h"
@@ -57,6 +59,10 @@ class Client : public std::enable_shared_from_this<Client> {
         payload_max_.store(bytes, std::memory_order_relaxed);
     }
 
+    /// Set before anything is opened.
+    void set_lock_words(std::span<base::LockWord> words) { lock_words_ = words; }
+    std::span<base::LockWord> lock_words() const { return lock_words_; }
+
     bool forked() const { return context_.is_forked_child(); }
     void check_fork() const {
         if (forked()) throw_forked();
@@ -99,6 +105,7 @@ class Client : public std::enable_shared_from_this<Client> {
     std::unique_ptr<Parts> parts_;
     const std::uint64_t stream_;
     const bool nested_;
+    std::span<base::LockWord> lock_words_;
     const supervisor::ForkedContext context_;
     std::atomic<Phase> phase_{Phase::Open};
     std::atomic<Liveness> liveness_{Liveness::Live};

@@ -25,6 +25,7 @@ TaskScope* task_scope() noexcept {
 
 Nested make_nested_client(NestedHooks hooks) {
     auto client = std::make_shared<Client>(nullptr, hooks.stream, true, std::move(hooks.wake));
+    client->set_lock_words(hooks.lock_words);
     PendingIo& io = client->io();
     ObjectPort& objects = client->objects();
     objects.begin_silence(base::monotonic_now());

@@ -254,6 +254,7 @@ void ObjectPort::grant_locked(const AskPtr& ask, const wire::ObjectReply& reply)
         object->tokens.store(true, std::memory_order_relaxed);
     } else if (const auto old = object->find(grant.holder, false); old != object->grants.end()) {
         grant.owner_died = grant.owner_died || (old->owner_died && old->token == grant.token);
+        grant.again = old->again;
         object->grants.erase(old);
     }
     object->grants.push_back(grant);

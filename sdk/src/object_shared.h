@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "core/base/bytes.h"
+#include "core/base/lock_words.h"
 #include "core/base/time.h"
 #include "core/wire/objects.h"
 #include "forkmill/detail/object_seam.h"
@@ -39,7 +40,8 @@ Holder current_holder(const Client& client);
 struct Grant {
     Holder holder;
     std::uint64_t token = 0;
-    std::uint64_t depth = 1;
+    std::uint64_t depth = 1;    ///< As the broker counts it;
+    std::uint64_t again = 0;    ///< and how often its owner locked it again without telling.
     std::uint64_t silence = 0;  ///< Of the port when it was given.
     bool owner_died = false;
 };
@@ -49,10 +51,12 @@ class Shared {
     struct Identity {
         std::uint64_t id = 0;
         wire::ObjectKind kind{};
-        std::uint32_t role = 0;   ///< kOpReader, kOpWriter.
-        std::uint64_t epoch = 0;  ///< Of the port: another one means that it is lost.
-        bool leased = false;      ///< As far as this process knows.
-        bool reentrant = false;   ///< A lock that only its owner releases.
+        std::uint32_t role = 0;          ///< kOpReader, kOpWriter.
+        std::uint64_t epoch = 0;         ///< Of the port: another one means that it is lost.
+        bool leased = false;             ///< As far as this process knows.
+        bool reentrant = false;          ///< A lock that only its owner releases.
+        base::LockWord* word = nullptr;  ///< Of a lock, shared with its broker;
+        std::uint32_t mark = 0;          ///< this session's in it.
     };
     Shared(ClientPtr client, const Identity& identity);
     ~Shared();
@@ -103,6 +107,9 @@ class Ask : public std::enable_shared_from_this<Ask> {
     bool wait(base::Time until);
     ~Ask();
 };
+
+/// What the caller holds of a lock, if the handle names one.
+std::optional<Grant> grant_of(const SharedPtr& lock);
 
 class WatchState {
   public:

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Locks, semaphores, conditions, events, barriers and namespaces: thin doors to operations.
+// Semaphores, conditions, events, barriers and namespaces: thin doors to operations.
 #include "forkmill/sync.h"
 
 #include <string>
@@ -17,107 +17,11 @@ using detail::Verb;
 
 namespace {
 
-/// The caller's grant, if the handle names anything.
-std::optional<detail::Grant> grant_of(const detail::SharedPtr& lock) {
-    if (!lock) return std::nullopt;
-    lock->client->check_fork();
-    const detail::Holder holder = detail::current_holder(*lock->client);
-    const bool any = !lock->identity.reentrant;
-    const std::lock_guard guard{lock->mutex};
-    const auto grant = lock->find(holder, any);
-    if (grant == lock->grants.end()) return std::nullopt;
-    return *grant;
-}
-
-bool holds(const detail::SharedPtr& lock, const detail::Grant& grant) {
-    detail::ObjectPort& port = lock->client->objects();
-    return lock->identity.epoch == port.epoch() && port.holds(grant, base::monotonic_now());
-}
-
-/// The caller lets go of it once; throws when there is nothing to let go of.
-wire::ObjectOp take_release(const detail::SharedPtr& lock) {
-    const std::optional<detail::Grant> grant = grant_of(lock);
-    if (!lock) throw UsageError{"this handle names no lock: make one from a pool"};
-    if (!grant) throw NotOwner{"release: this lock is not held here"};
-    wire::ObjectOp op;
-    op.verb = wire::ObjectVerb::Release;
-    op.object = lock->identity.id;
-    op.owner = grant->holder.number;
-    op.flags = grant->holder.task ? wire::kOpTask : 0U;
-    op.token = grant->token;
-    const bool held = holds(lock, *grant);
-    {
-        const std::lock_guard guard{lock->mutex};
-        const auto own = lock->find(grant->holder, false);
-        if (own != lock->grants.end() && (!held || --own->depth == 0)) lock->grants.erase(own);
-    }
-    if (held) return op;
-    lock->client->objects().tell(std::move(op));  // The broker may not know yet.
-    throw LockLost{"release: the broker was out of reach for so long that another may have had it"};
-}
-
 bool in_time(const detail::SharedPtr& object, detail::Request request) {
     return Operation<bool>{detail::ask(object, std::move(request)), &detail::finish_in_time}.get();
 }
 
 }  // namespace
-
-BasicLock::BasicLock(Pool& pool, const ObjectOptions& options, bool reentrant)
-    : Object(open(pool,
-                  options,
-                  {.kind = detail::ObjectKind::Lock,
-                   .flags = reentrant ? detail::kReentrant : 0U,
-                   .type = reentrant ? "rlock" : "lock"})) {}
-
-bool BasicLock::try_lock_for(Duration timeout) {
-    return in_time(shared_, {.verb = Verb::Acquire, .timeout = timeout});
-}
-
-Operation<void> BasicLock::lock_async() {
-    return {detail::ask(shared_, {.verb = Verb::Acquire}), &detail::finish_done};
-}
-
-void BasicLock::release() {
-    wire::ObjectOp op = take_release(shared_);
-    auto ask = std::make_shared<detail::Ask>();
-    ask->client = shared_->client;
-    ask->object = shared_;
-    ask->op = std::move(op);
-    shared_->client->objects().ask(ask);
-    detail::await_answer(ask);
-    detail::finish_done(*ask);
-}
-
-void BasicLock::unlock() noexcept {
-    try {
-        shared_->client->objects().tell(take_release(shared_));
-    } catch (const std::exception& error) {
-        detail::log_warning(std::string{"a lock was not released: "} + error.what());
-    }
-}
-
-bool BasicLock::owns() const {
-    const std::optional<detail::Grant> grant = grant_of(shared_);
-    return grant && holds(shared_, *grant);
-}
-std::uint64_t BasicLock::token() const {
-    const std::optional<detail::Grant> grant = grant_of(shared_);
-    return grant ? grant->token : 0;
-}
-bool BasicLock::owner_died() const {
-    const std::optional<detail::Grant> grant = grant_of(shared_);
-    return grant && grant->owner_died;
-}
-
-void BasicLock::pack(Packer& packer) const {
-    detail::pack_handle(packer, shared_);
-}
-void BasicLock::unpack(Unpacker& unpacker, bool reentrant) {
-    shared_ = detail::object_arrived(unpacker.unsigned_integer(UINT64_MAX),
-                                     detail::ObjectKind::Lock,
-                                     reentrant ? "rlock" : "lock",
-                                     0);
-}
 
 namespace detail {
 
@@ -158,7 +62,7 @@ Condition::Condition(Pool& pool, const BasicLock& lock, const ObjectOptions& opt
       lock_(lock) {}
 
 detail::AskPtr Condition::ask_wait(Duration timeout) {
-    const std::optional<detail::Grant> grant = grant_of(lock_.shared_);
+    const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
     if (!grant) throw NotOwner{"wait: the condition's lock is not held here"};
     return detail::ask_under_lock(shared_,
                                   {.verb = Verb::Wait, .timeout = timeout, .token = grant->token},
@@ -178,7 +82,7 @@ std::size_t Condition::notify_all() {
     return wake(0, detail::kAll);
 }
 std::size_t Condition::wake(std::uint64_t count, std::uint32_t flags) {
-    const std::optional<detail::Grant> grant = grant_of(lock_.shared_);
+    const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
     if (!grant) throw NotOwner{"notify: the condition's lock is not held here"};
     const detail::AskPtr ask = detail::ask_under_lock(
         shared_,

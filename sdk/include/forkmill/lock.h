@@ -26,7 +26,7 @@ inline namespace v0 {
 class FORKMILL_API BasicLock : public Object {
   public:
     /// Waits in line: locks are granted in order of arrival.
-    void lock() { lock_async().get(); }
+    void lock();
     /// False: another holds it.
     bool try_lock() { return try_lock_for(Duration::zero()); }
     /// False after the timeout; the place in the line is given up.

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 
@@ -19,6 +20,9 @@
 #include "forkmill/options.h"
 
 namespace forkmill {
+namespace base {
+class LockWord;
+}
 namespace session {
 class SubmitSource;
 class OutcomeSink;
@@ -54,6 +58,7 @@ FORKMILL_API TaskScope* task_scope() noexcept;
 struct NestedHooks {
     std::uint64_t stream = 0;    ///< Of the worker's session.
     std::function<void()> wake;  ///< The I/O thread has something to pump; called from any thread.
+    std::span<base::LockWord> lock_words = {};  ///< What the broker's answers count from, if any.
 };
 struct Nested {
     ClientPtr client;
