@@ -31,6 +31,11 @@ bool Objects::reachable(SessionIx ix) const {
     return knows(ix) && members[ix]->connected;
 }
 
+/// What it held was taken from it, and it was not heard of since.
+bool Objects::is_given_up(SessionIx ix) const {
+    return !members[ix]->connected && members[ix]->timer == 0;
+}
+
 bool Objects::deliverable(SessionIx ix) const {
     if (!knows(ix)) return false;
     const Member& to = *members[ix];

@@ -47,7 +47,8 @@ void Objects::grip(Object& lock) {
     lock.owner_died = hold.died;
     if (hold.mark == 0) return;
     const auto session = marks.find(hold.mark);
-    if (session == marks.end()) {  // It was taken by a process whose session had ended.
+    // It was taken by a process whose session had ended, or was given up before.
+    if (session == marks.end() || is_given_up(session->second)) {
         lock.owner_died = true;
         return;
     }

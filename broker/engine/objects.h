@@ -121,6 +121,7 @@ struct Objects {
     void interrupt(Call& call);
     WaitIx first_ready(const WaitLine& line, bool with_values);
     bool reachable(SessionIx ix) const;
+    bool is_given_up(SessionIx ix) const;
     bool deliverable(SessionIx ix) const;
     void serve(Object& object, Step& step);
     void defer(SessionIx ix, const wire::ObjectOp& op, Step& step);

@@ -31,6 +31,11 @@ std::optional<Grant> grant_of(const SharedPtr& lock) {
     return *grant;
 }
 
+void tell_of_grant(const SharedPtr& lock, const Holder& holder) {
+    const std::lock_guard guard{lock->mutex};
+    if (const auto own = lock->find(holder, false); own != lock->grants.end()) own->told = true;
+}
+
 namespace {
 
 /// As the broker packs it, too.
@@ -98,7 +103,7 @@ bool unlock_here(const SharedPtr& lock) {
         --grant->again;
         return true;
     }
-    if (identity.word == nullptr || grant->depth != 1) return false;
+    if (identity.word == nullptr || grant->told || grant->depth != 1) return false;
     if (!identity.word->give(identity.mark, grant->token)) return false;
     lock->grants.erase(grant);
     return true;

@@ -42,6 +42,7 @@ struct Grant {
     std::uint64_t token = 0;
     std::uint64_t depth = 1;    ///< As the broker counts it;
     std::uint64_t again = 0;    ///< and how often its owner locked it again without telling.
+    bool told = false;          ///< It was asked something under this lock: it releases it, too.
     std::uint64_t silence = 0;  ///< Of the port when it was given.
     bool owner_died = false;
 };
@@ -108,6 +109,8 @@ class Ask : public std::enable_shared_from_this<Ask> {
     ~Ask();
 };
 
+/// What `holder` asks the broker next must come before its release of the lock.
+void tell_of_grant(const SharedPtr& lock, const Holder& holder);
 /// What the caller holds of a lock, if the handle names one.
 std::optional<Grant> grant_of(const SharedPtr& lock);
 

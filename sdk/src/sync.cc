@@ -64,6 +64,7 @@ Condition::Condition(Pool& pool, const BasicLock& lock, const ObjectOptions& opt
 detail::AskPtr Condition::ask_wait(Duration timeout) {
     const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
     if (!grant) throw NotOwner{"wait: the condition's lock is not held here"};
+    detail::tell_of_grant(lock_.shared_, grant->holder);
     return detail::ask_under_lock(shared_,
                                   {.verb = Verb::Wait, .timeout = timeout, .token = grant->token},
                                   lock_.shared_,
@@ -84,6 +85,7 @@ std::size_t Condition::notify_all() {
 std::size_t Condition::wake(std::uint64_t count, std::uint32_t flags) {
     const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
     if (!grant) throw NotOwner{"notify: the condition's lock is not held here"};
+    detail::tell_of_grant(lock_.shared_, grant->holder);
     const detail::AskPtr ask = detail::ask_under_lock(
         shared_,
         {.verb = Verb::Notify, .flags = flags, .token = grant->token, .count = count},

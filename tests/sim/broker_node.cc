@@ -20,6 +20,7 @@ void BrokerNode::start() {
     world_.network.say("broker starts, incarnation " + std::to_string(incarnation_));
     config.min_batch = 4;
     config.prefetch_max = 16;
+    if (world_.scenario.lock_words) config.lock_words = &world_.lock_words;
     if (world_.scenario.tasks_per_session_max != 0)
         config.tasks_per_session_max = world_.scenario.tasks_per_session_max;
     engine_ = std::make_unique<engine::Engine>(

@@ -78,6 +78,7 @@ void SharerNode::forget_all() {
     }
     queue_.clear();
     std::fill(std::begin(ids_), std::end(ids_), 0);
+    word_ = nullptr;
     ++generation_;
     busy_ = 0;
     locking_ = false;
@@ -126,7 +127,11 @@ void SharerNode::open(Name name) {
     ask(op, {}, {.what = op.name, .then = [this, name](const wire::ObjectReply& reply) {
                      if (!expect(reply, {Code::None}, "open")) return;
                      ids_[name] = reply.token;
-                     if (name == kLock) open(kCondition);
+                     if (name == kLock) {
+                         word_ = world_.word_of(reply);
+                         mark_ = static_cast<std::uint32_t>(reply.count);
+                         open(kCondition);
+                     }
                      if (name != kDict) return;
                      wire::ObjectOp watch = on(kDict, ObjectVerb::Watch);
                      watch.flags = wire::kOpAll;
@@ -344,6 +349,12 @@ bool SharerNode::believes() const {
 
 void SharerNode::lock() {
     if (std::exchange(locking_, true)) return;
+    if (word_ != nullptr && believes() && world_.random.chance(0.7)) {
+        if (const auto hold = word_->take(mark_, 1)) {
+            ++world_.word_grants;
+            return locked(hold->token, epoch_);
+        }
+    }
     wire::ObjectOp op = on(kLock, ObjectVerb::Acquire);
     op.owner = 1;
     op.timeout_ns = world_.random.chance(0.5) ? wire::kNoTimeout : some_timeout();
@@ -365,6 +376,7 @@ void SharerNode::locked(std::uint64_t token, std::uint64_t epoch) {
             op.owner = 1;
             op.token = token;
             if (world_.random.chance(0.3)) op.flags = wire::kOpAll;
+            told_ = true;
             ask(op, {}, {.what = "notify", .then = [this, epoch](const wire::ObjectReply& reply) {
                              if (epoch == epoch_) expect(reply, {Code::None}, "notify");
                          }});
@@ -391,6 +403,11 @@ void SharerNode::wait_condition(std::uint64_t token) {
 
 void SharerNode::unlock(std::uint64_t token, std::uint64_t epoch) {
     truth(kLock).owners.erase(owner_);
+    // What it asked for under the lock comes before the release.
+    if (!std::exchange(told_, false) && word_ != nullptr && word_->give(mark_, token)) {
+        locking_ = false;
+        return;
+    }
     wire::ObjectOp op = on(kLock, ObjectVerb::Release);
     op.owner = 1;
     op.token = token;

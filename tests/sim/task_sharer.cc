@@ -15,6 +15,7 @@ void TaskSharer::forget() {
     queue_.clear();
     pending_.clear();
     lock_ = 0;
+    word_ = nullptr;
 }
 
 void TaskSharer::distrust() {
@@ -43,6 +44,13 @@ void TaskSharer::ask(wire::ObjectOp op, std::uint64_t run) {
 void TaskSharer::begin(std::uint64_t run, std::uint64_t lease) {
     owner_of_[run] = world_.new_owner(awake_);
     if (lock_ == 0 || !world_.random.chance(0.2)) return;
+    // It never gives it back: the end of its attempt does.
+    if (word_ != nullptr && awake_() && world_.random.chance(0.5)) {
+        if (const auto hold = word_->take(mark_, lease | 1ULL << 63)) {
+            ++world_.word_grants;
+            return world_.own(world_.objects[lock_], owner_of_[run], hold->token);
+        }
+    }
     wire::ObjectOp op;
     op.verb = ObjectVerb::Acquire;
     op.object = lock_;
@@ -70,6 +78,8 @@ void TaskSharer::on_answer(const wire::ObjectReply& reply) {
             world_.violate("a task's lock could not be opened: " +
                            std::string{wire::name_of(reply.code)});
         lock_ = reply.token;
+        word_ = world_.word_of(reply);
+        mark_ = static_cast<std::uint32_t>(reply.count);
         return;
     }
     if (reply.code == Code::WaitTimeout || reply.code == Code::StaleLease) return;

@@ -42,6 +42,7 @@ Scenario scenario_of(std::uint64_t seed) {
     scenario.chaos = seconds{3 + static_cast<int>(random.below(10))};
     if (random.chance(0.5)) scenario.sharers = 1 + static_cast<int>(random.below(3));
     scenario.sharer_crash_mean = mean(0.5, seconds{2});
+    scenario.lock_words = random.chance(0.5);
     return scenario;
 }
 
@@ -199,7 +200,7 @@ std::string World::summary() const {
            std::to_string(broker_->incarnation()) + " incarnations, lost " +
            std::to_string(network.lost) + ", doubled " + std::to_string(network.doubled) +
            ", cuts " + std::to_string(network.cuts) + ", operations on objects " +
-           std::to_string(operations);
+           std::to_string(operations) + ", grants by words " + std::to_string(word_grants);
 }
 
 }  // namespace sim

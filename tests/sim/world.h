@@ -10,6 +10,7 @@
 // operation on an object that is never answered; an object that outlives its last handle.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -41,6 +42,7 @@ struct Scenario {
     std::uint64_t tasks_per_session_max = 0;  ///< The broker's; 0: its default.
     int sharers = 0;                          ///< Programs that share objects.
     Duration sharer_crash_mean{};
+    bool lock_words = false;  ///< All share memory, and take locks by their words.
     Duration chaos = std::chrono::seconds{20};      ///< How long faults go on.
     Duration patience = std::chrono::seconds{180};  ///< After it everything must have settled.
 };
@@ -95,6 +97,15 @@ class World {
 
     std::map<std::uint64_t, ObjectTruth> objects;  ///< By id.
     std::uint64_t items = 0;                       ///< Ever put into a shared queue.
+
+    std::array<forkmill::base::LockWord, 8> lock_memory;
+    forkmill::base::LockWords lock_words{lock_memory};
+    /// Where the answer to an Open says that the lock's word is; null without one.
+    forkmill::base::LockWord* word_of(const forkmill::wire::ObjectReply& opened) {
+        const std::uint64_t place = opened.count >> 32;
+        return place == 0 ? nullptr : &lock_words.at(static_cast<std::uint32_t>(place - 1));
+    }
+    std::uint64_t word_grants = 0;
 
     /// Somebody new who may own a lock, and whether it believes in what it owns.
     int new_owner(std::function<bool()> believes) {
