@@ -12,7 +12,7 @@
 // waits: no item beside a getter that can take it, no free lock beside one who wants it; (6) a
 // lock with a word is gripped while anybody waits for it; while it is not, only the word knows its
 // holder.
-// Threading: the engine's.
+// Threading: the engine's; the words of locks are everybody's (core/base/lock_words.h).
 #pragma once
 
 #include <algorithm>

@@ -11,7 +11,9 @@
 // broker gives the lock to another; 8 s after the last sign of it this process takes it for lost.
 // A process that was stopped in between may not have noticed yet: only resources that check
 // token(), which grows with every grant, are safe from it.
-// Messages: lock() one and its answer; unlock() one that is not waited for.
+// Messages: lock() one and its answer; unlock() one that is not waited for. In an embedded pool
+// none while nobody waits, and whoever comes first within 50 us of its release gets it; what was
+// asked of other objects under it, and not waited for, may take effect later than its release.
 #pragma once
 
 #include <chrono>
