@@ -192,8 +192,8 @@ forkmill::Tasks sharing_tasks() {
     return tasks;
 }
 
-// A Manager has what the floors name; what multiprocessing keeps in shared memory without a
-// process that serves it (its Value, its Pipe) is printed beside ours, without one.
+// Floors are for queues, locks and dicts. A put of multiprocessing's own Queue does not wait for
+// the queue, so put_async is what compares to it; call by call is for a Manager's, whose put does.
 const std::array<Metric, 10> kMetrics{{
     {"queue_put_get", "1/s", queue_put_get, 1, 2},
     {"queue_round_trip", "1/s", queue_round_trip, 1, 2},
@@ -203,7 +203,7 @@ const std::array<Metric, 10> kMetrics{{
     {"lock_contended", "1/s", lock_contended, 1, 2},
     {"dict_set", "1/s", dict_set, 0, 2},
     {"dict_get", "1/s", dict_get, 0, 2},
-    {"counter_add", "1/s", counter_add, 0, 2},
+    {"counter_add", "1/s", counter_add, 0, 0},
     {"pipe_1mib", "MiB/s", pipe_1mib, 0, 0},
 }};
 
