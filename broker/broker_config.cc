@@ -134,6 +134,7 @@ void read_listen(base::ConfigSection root, BrokerConfig& config) {
 
 std::string BrokerConfig::worker_endpoint(const PoolConfig& pool) const {
     if (!pool.privileges.is_foreign()) return worker_endpoint();
+    // Local sockets let their own user in alone; with ZeroMQ's the file's owner decides.
     return "ipc://" + state_dir + "/workers-" + std::to_string(pool.privileges.account->uid) +
            ".sock";
 }

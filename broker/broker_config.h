@@ -42,8 +42,9 @@ struct BrokerConfig {
     engine::Config engine;
     std::vector<PoolConfig> pools;
 
-    /// ZeroMQ endpoint of the local workers, inside state_dir.
-    std::string worker_endpoint() const { return "ipc://" + state_dir + "/workers.sock"; }
+    /// Of the local workers, inside state_dir. A local socket: libzmq's threads would be two more
+    /// hops each way.
+    std::string worker_endpoint() const { return "unix://" + state_dir + "/workers.sock"; }
     /// The same for a pool; those of another user have a socket that only that user may use.
     std::string worker_endpoint(const PoolConfig& pool) const;
 };

@@ -121,10 +121,10 @@ base::Status open_sockets(Served& served, Sockets& bound, base::Duration patienc
 
 /// Workers of a pool that changed its user, or left, still deliver where they always did.
 void keep_worker_sockets(Served& served, const Served& before) {
-    const std::string workers = "ipc://" + served.config.state_dir + "/workers";
+    const std::string workers = served.config.state_dir + "/workers";
     for (const auto& [name, socket] : before.sockets) {
         const auto same = [&name = name](const auto& each) { return each.first == name; };
-        if (name.starts_with(workers) &&
+        if (socket->listener.endpoint.path.starts_with(workers) &&
             std::none_of(served.sockets.begin(), served.sockets.end(), same))
             served.sockets.emplace_back(name, socket);
     }

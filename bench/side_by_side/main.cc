@@ -5,9 +5,6 @@
 // Two workers everywhere, 32-byte arguments, 8-byte results; 10,000 tasks in flight for rates, one
 // for latency, eight for the 1 MiB echo. relay_ratio is ours ÷ relay; for latencies smaller is
 // better.
-#include <signal.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,6 +22,7 @@
 #include <vector>
 
 #include "bench/side_by_side/relay.h"
+#include "bench/support/daemon.h"
 #include "forkmill/forkmill.h"
 
 namespace {
@@ -60,61 +58,13 @@ forkmill::Tasks make_tasks() {
     return tasks;
 }
 
-/// A broker daemon for the ipc and tcp sizes, with this program as its workers.
-class Daemon {
-  public:
-    explicit Daemon(const std::string& size) {
-        std::string pattern =
-            (std::filesystem::temp_directory_path() / "forkmill-bench-XXXXXX").string();
-        directory_ = ::mkdtemp(pattern.data());
-        endpoint = size == "ipc" ? "ipc://" + directory_ + "/broker.sock"
-                                 : "tcp://127.0.0.1:" + std::to_string(40000 + ::getpid() % 20000);
-        const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe");
-        std::ofstream{directory_ + "/broker.yaml"}
-            << "state_dir: " << directory_ << "/state\nlisten: [\"" << endpoint
-            << "\"]\nlog: {level: warning}\nlimits: {tasks_per_session: 1000000}\npools:\n  "
-               "default:\n    workers: "
-            << kWorkers << "\n    executable: " << self.string() << "\n";
-        pid_ = ::fork();
-        if (pid_ == 0) {
-            ::prctl(PR_SET_PDEATHSIG, SIGTERM);
-            const std::string program = (self.parent_path() / "forkmilld").string();
-            const std::string config = directory_ + "/broker.yaml";
-            ::execl(program.c_str(), program.c_str(), "-c", config.c_str(), nullptr);
-            ::_exit(127);
-        }
-    }
-    ~Daemon() {
-        ::kill(pid_, SIGTERM);
-        ::waitpid(pid_, nullptr, 0);
-        std::error_code ignored;
-        std::filesystem::remove_all(directory_, ignored);
-    }
-    Daemon(const Daemon&) = delete;
-    Daemon& operator=(const Daemon&) = delete;
-
-    /// The router is the master's first child.
-    pid_t router() const {
-        std::ifstream file{"/proc/" + std::to_string(pid_) + "/task/" + std::to_string(pid_) +
-                           "/children"};
-        pid_t child = 0;
-        file >> child;
-        return child;
-    }
-    std::string endpoint;
-
-  private:
-    std::string directory_;
-    pid_t pid_ = -1;
-};
-
-forkmill::PoolOptions options_for(const std::string& size, const Daemon* daemon) {
+forkmill::PoolOptions options_for(const std::string& size, const bench::Daemon* daemon) {
     forkmill::PoolOptions options;
     if (size == "embedded") {
         options.workers = kWorkers;
         options.tasks = make_tasks();
     } else {
-        options.endpoint = daemon->endpoint;
+        options.endpoint = daemon->endpoint();
     }
     return options;
 }
@@ -221,8 +171,8 @@ struct Samples {
 };
 
 void measure(const std::string& size, bool quick, Samples& samples) {
-    const std::unique_ptr<Daemon> daemon =
-        size == "embedded" ? nullptr : std::make_unique<Daemon>(size);
+    const std::unique_ptr<bench::Daemon> daemon =
+        size == "embedded" ? nullptr : std::make_unique<bench::Daemon>(size, kWorkers);
     forkmill::Pool pool{options_for(size, daemon.get())};
     tasks_per_second(
         pool, 30'000);  // Warm: pages, arenas, branch predictors, the broker's measured run times.
@@ -238,7 +188,7 @@ void measure(const std::string& size, bool quick, Samples& samples) {
 }  // namespace
 
 int main(int argc, char** argv) {
-    if (std::getenv("FORKMILL_CHANNEL_FD") != nullptr) {
+    if (bench::is_worker()) {
         forkmill::Worker worker;
         worker.tasks = make_tasks();
         return worker.run(argc, argv);

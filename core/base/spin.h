@@ -12,6 +12,7 @@
 
 #include <sched.h>
 
+#include <algorithm>
 #include <chrono>
 
 #include "core/base/time.h"
@@ -41,6 +42,15 @@ bool spin_until(Ready&& ready, Duration limit = kSpin) {
         if (after >= end) return false;
         now = after;
     }
+}
+
+/// The spin of a wait that ends at `until`: in a task that is the time before its slot is lent,
+/// which is no longer than a spin.
+template <class Ready>
+bool spin_before(Time until, Ready&& ready) {
+    if (ready()) return true;
+    const Time now = monotonic_now();
+    return until > now && spin_until(ready, std::min(kSpin, until - now));
 }
 
 }  // namespace forkmill::base

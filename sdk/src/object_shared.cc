@@ -50,10 +50,7 @@ Ask::~Ask() {
 }
 
 bool Ask::wait(base::Time until) {
-    if (is_settled()) return true;
-    if (until - base::monotonic_now() > base::kSpin &&
-        base::spin_until([this] { return is_settled(); }))
-        return true;
+    if (base::spin_before(until, [this] { return is_settled(); })) return true;
     for (;;) {
         std::uint32_t now = word.load(std::memory_order_acquire);
         if ((now & kDone) != 0) return true;

@@ -224,9 +224,7 @@ void PendingTable::close() {
 
 bool PendingTable::wait(Slot& slot, base::Time until, bool spin) {
     if (settled(slot)) return true;
-    if (spin && until - base::monotonic_now() > base::kSpin &&
-        base::spin_until([&] { return settled(slot); }))
-        return true;
+    if (spin && base::spin_before(until, [&] { return settled(slot); })) return true;
     for (;;) {
         std::uint32_t word = slot.state.load(std::memory_order_acquire);
         if ((word & kSettled) != 0) return true;

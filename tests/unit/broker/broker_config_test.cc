@@ -44,6 +44,7 @@ TEST(BrokerConfig, TheMinimalFileMakesOnePoolOfFour) {
     ASSERT_EQ(minimal.config.pools.size(), 1U);
     EXPECT_EQ(minimal.config.pools[0].modules, std::vector<std::string>{"demo_module"});
     EXPECT_TRUE(minimal.config.worker_endpoint().ends_with("/forkmill-state/workers.sock"));
+    EXPECT_TRUE(minimal.config.worker_endpoint().starts_with("unix:///"));
 }
 
 TEST(BrokerConfig, TheDumpReadsBackToTheSame) {
