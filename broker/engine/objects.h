@@ -90,6 +90,7 @@ struct Objects {
     Object* find(ObjectId id);
     Member& member(SessionIx ix);
     void send(SessionIx ix, wire::ObjectReply reply, Step& step, const Object* object = nullptr);
+    void count_turn(SessionIx ix, std::uint64_t size);
     void say(const Call& call, wire::ObjectReply reply);
     void fail(const Call& call, wire::Code code, std::string text = {});
     std::uint64_t next_token() { return token++; }

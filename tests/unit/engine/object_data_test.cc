@@ -227,6 +227,45 @@ TEST(ObjectWatch, ASlowWatcherHearsOfTheNewestWhenItCan) {
     EXPECT_EQ(d.events[1].second.change, wire::ObjectChange::Gone);
 }
 
+TEST(ObjectWatch, WhoIsOnlyToldOfChangesHearsThemAll) {
+    WithDict d;
+    const auto b = d.client();
+    d.share(b, d.dict);
+    d.ask(b, {.verb = Verb::Watch, .object = d.dict, .items = {{"k", ""}}});
+    const std::string big(1 << 20, 'x');
+    for (std::size_t i = 1; i <= 9; ++i) {
+        d.write({{"k", big}});
+        d.schedule();
+        EXPECT_EQ(d.events.size(), i) << "more than one turn's bytes were told in many turns";
+    }
+    const auto read = d.ask(b, {.verb = Verb::Read, .object = d.dict, .items = {{"k", ""}}});
+    EXPECT_EQ(d.code(read), Code::None);
+}
+
+TEST(ObjectWatch, MuchInOneTurnIsToldOverSeveral) {
+    Sharing s;
+    const auto a = s.client();
+    const auto b = s.client();
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 12});
+    s.share(b, cells);
+    for (int i = 0; i < 12; ++i) s.ask(b, {.verb = Verb::Watch, .object = cells, .index = i});
+    s.automatic = false;
+    for (int i = 0; i < 12; ++i)
+        s.ask(a,
+              {.verb = Verb::Write,
+               .object = cells,
+               .index = i,
+               .items = {{"", std::string(1 << 20, 'x')}}});
+    s.schedule();
+    EXPECT_LT(s.events.size(), 12U);
+    for (int i = 0; i < 4; ++i) {
+        EXPECT_TRUE(s.events.size() == 12 || s.engine->next_timer() <= s.now) << "who goes on?";
+        s.schedule();
+    }
+    EXPECT_EQ(s.events.size(), 12U);
+    EXPECT_EQ(s.engine->next_timer(), base::kNever) << "no turn for nothing";
+}
+
 TEST(ObjectWatch, ArraysAndEventsAreWatchedToo) {
     Sharing s;
     const auto a = s.client();
