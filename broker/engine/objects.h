@@ -119,6 +119,7 @@ struct Objects {
     bool reachable(SessionIx ix) const;
     bool deliverable(SessionIx ix) const;
     void serve(Object& object, Step& step);
+    void serve_lines_of(SessionIx ix, Step& step);
     void defer(SessionIx ix, const wire::ObjectOp& op, Step& step);
     void resume(SessionIx ix, Step& step);
     void free_holdings(SessionIx ix, const std::uint64_t* attempt, Step& step);

@@ -245,6 +245,22 @@ TEST(ObjectSemaphore, WhoGivesUpLetsTheNextGoOn) {
     EXPECT_EQ(s.code(one), Code::None);
 }
 
+TEST(ObjectSemaphore, WhoGoesAwayLetsTheNextGoOn) {
+    Sharing s;
+    const auto a = s.client();
+    const auto b = s.client();
+    const auto sem = s.open(a, {.kind = Kind::Semaphore, .capacity = 9, .initial = 1});
+    s.share(b, sem);
+    const auto many = s.ask(b, {.verb = Verb::Acquire, .object = sem, .count = 3});
+    const auto one = s.acquire(a, sem);
+    EXPECT_TRUE(s.waiting(one));
+    s.disconnect(b);
+    EXPECT_EQ(s.code(one), Code::None) << "it was first among those who are there";
+    s.reconnect(b);
+    s.ask(a, {.verb = Verb::Release, .object = sem, .count = 3});
+    EXPECT_EQ(s.code(many), Code::None) << "its place was kept";
+}
+
 struct WithCondition : Sharing {
     SessionIx a = client();
     ObjectId held = lock(a, wire::kOpReentrant);
