@@ -88,6 +88,43 @@ TEST(ObjectDict, IfAbsentLeavesWhatIsThere) {
     EXPECT_EQ(d.value(d.read("k")), "1");
 }
 
+TEST(ObjectDict, WhatIsAnsweredIsNoLargerThanAPayload) {
+    Config config;
+    config.payload_max = 1000;
+    Sharing s{config};
+    const auto a = s.client();
+    const auto dict = s.open(a, {.kind = Kind::Dict, .capacity = 9});
+    const std::string big(600, 'x');
+    for (const char* key : {"1", "2"})
+        s.ask(a, {.verb = Verb::Write, .object = dict, .items = {{key, big}}});
+    const Items both{{"1", "new"}, {"2", "new"}};
+    for (const std::uint32_t flag : {wire::kOpOld, wire::kOpIfAbsent})
+        EXPECT_EQ(s.code_of(a, {.verb = Verb::Write, .object = dict, .flags = flag, .items = both}),
+                  Code::ResultTooBig);
+    for (const std::uint32_t more : {0U, std::uint32_t{wire::kOpAll}})
+        EXPECT_EQ(
+            s.code_of(
+                a,
+                {.verb = Verb::Erase, .object = dict, .flags = wire::kOpOld | more, .items = both}),
+            Code::ResultTooBig);
+    const auto left = s.ask(a, {.verb = Verb::Read, .object = dict, .items = {{"2", ""}}});
+    EXPECT_EQ(s.value(left), big) << "what was refused changed nothing";
+    const auto list = s.open(a, {.kind = Kind::List, .capacity = 9});
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 2});
+    for (const ObjectId object : {list, cells}) {
+        for (int i = 0; i < 2; ++i)
+            s.ask(a, {.verb = Verb::Write, .object = object, .index = i, .items = {{"", big}}});
+        EXPECT_EQ(s.code_of(a,
+                            {.verb = Verb::Write,
+                             .object = object,
+                             .flags = wire::kOpOld,
+                             .count = 2,
+                             .items = both}),
+                  Code::ResultTooBig);
+        EXPECT_EQ(s.value(s.ask(a, {.verb = Verb::Read, .object = object, .count = 1})), big);
+    }
+}
+
 TEST(ObjectDict, HoldsNoMoreThanItsCapacity) {
     WithDict d;
     d.write({{"1", ""}, {"2", ""}, {"3", ""}});
@@ -140,6 +177,47 @@ TEST(ObjectList, IsReplacedWholeOnlyIfNobodyChangedIt) {
     l.splice(wire::kListEnd, 0, {"c"});
     EXPECT_EQ(l.code(l.splice(0, 2, {"a", "b"}, wire::kOpIfVersion, version)), Code::ValueChanged);
     EXPECT_EQ(l.all().size(), 3U);
+}
+
+TEST(ObjectList, AChangeOfWhatShrankMeanwhileIsToldSo) {
+    WithList l;
+    const auto made = l.splice(wire::kListEnd, 0, {"c", "b", "a"});
+    const std::uint64_t version = l.answer(made).version;
+    l.splice(-1, 1, {});
+    EXPECT_EQ(l.code(l.splice(0, 3, {"a", "b", "c"}, wire::kOpIfVersion, version)),
+              Code::ValueChanged)
+        << "whoever read it reads it again, and is not told that its index is wrong";
+    EXPECT_EQ(l.all().size(), 2U);
+}
+
+TEST(ObjectArray, TheVersionOfARangeIsTheWholes) {
+    Sharing s;
+    const auto a = s.client();
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 3});
+    const auto read = [&](std::uint64_t count, std::uint32_t flags, std::uint64_t version) {
+        return s.ask(a,
+                     {.verb = Verb::Read,
+                      .object = cells,
+                      .flags = flags,
+                      .version = version,
+                      .count = count});
+    };
+    const std::uint64_t before = s.answer(read(0, 0, 0)).version;
+    s.ask(a, {.verb = Verb::Write, .object = cells, .index = 2, .items = {{"", "x"}}});
+    EXPECT_EQ(s.code(read(0, wire::kOpIfVersion, before)), Code::ValueChanged);
+    EXPECT_EQ(s.code(read(1, wire::kOpIfVersion, before)), Code::None) << "that cell is as it was";
+}
+
+TEST(ObjectArray, SwapsKeepItsBytes) {
+    Sharing s;
+    const auto a = s.client();
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 2, .bytes = 3000});
+    const auto swap = [&](std::size_t bytes) {
+        return s.code_of(
+            a, {.verb = Verb::Swap, .object = cells, .items = {{"", std::string(bytes, 'x')}}});
+    };
+    EXPECT_EQ(swap(5000), Code::ObjectLimit);
+    EXPECT_EQ(swap(1000), Code::None);
 }
 
 TEST(ObjectArray, NumbersAreAddedInTheBroker) {
