@@ -350,6 +350,38 @@ TEST(ObjectPort, AnOperationIsAwaited) {
     EXPECT_TRUE(test::wait_until([&] { return first == 7 && second == -1; }, 10s));
 }
 
+TEST(ObjectPort, WhatNoFrameMayCarryIsRefusedHere) {
+    FakeObjects fake;
+    auto dict = made(fake, [&] { return Dict<std::string, int>{fake.pool}; });
+    auto queue = queue_of<std::vector<Queue<int>>>(fake);
+    auto inner = made(fake, [&] {
+        std::vector<Queue<int>> all;
+        for (std::size_t i = 0; i <= wire::kObjectRefsMax; ++i) all.emplace_back(fake.pool);
+        return all;
+    });
+    fake.answerer = [](const wire::ObjectOp&, wire::ObjectReply&) { return true; };
+    fake.serve();
+    EXPECT_THROW(dict.set(std::string(wire::kObjectKeyMax, 'k'), 1), TooBig);
+    EXPECT_NO_THROW(dict.set(std::string(wire::kObjectKeyMax - 3, 'k'), 1));
+    EXPECT_THROW(queue.put(inner), TooBig);
+    inner.pop_back();
+    EXPECT_NO_THROW(queue.put(inner));
+    fake.stop();
+}
+
+TEST(ObjectPort, ATimeoutBeyondAllTimeIsNone) {
+    FakeObjects fake;
+    auto queue = queue_of<int>(fake);
+    fake.answerer = [](const wire::ObjectOp&, wire::ObjectReply& reply) {
+        reply.items.push_back(item_of(7));
+        return true;
+    };
+    fake.serve();
+    EXPECT_EQ(queue.get_for(Duration::max() - 1ns), 7);
+    EXPECT_EQ(queue.get_for(Duration::min()), 7);
+    fake.stop();
+}
+
 TEST(ObjectPort, RefusalsArriveAsTheirErrors) {
     FakeObjects fake;
     auto queue = queue_of<int>(fake);
