@@ -68,6 +68,11 @@ wire::ObjectOp release_of(std::uint64_t object, const Holder& holder, std::uint6
 constexpr std::string_view kLostText =
     "the broker that had this object was replaced; the outcome is unknown";
 
+bool has_kept(Shared& queue) {
+    const std::lock_guard lock{queue.mutex};
+    return !queue.stash.empty();
+}
+
 /// Whoever dropped the operation is not called: a coroutine's frame may be gone.
 Job call_of(const AskPtr& ask, std::function<void()> call) {
     Job job;
@@ -111,6 +116,9 @@ void ObjectPort::ask(const AskPtr& ask) {
         if (queue_.size() >= kQueuedMax || queued_bytes_ >= kQueuedBytesMax)
             throw_code(Code::Busy, "too many operations on objects are under way", wire::Ran::No);
         push_locked(ask);
+        // An item may have come to be kept since the caller looked.
+        if (ask->op.verb == ObjectVerb::Get && has_kept(*ask->object))
+            call_back_getter_locked(*ask->object);
     }
     wake();
 }
@@ -214,7 +222,7 @@ void ObjectPort::on_answer(const wire::ObjectReply& reply) {
         if ((reply.flags & wire::kReplyMore) != 0) return;
         unanswered_.erase(known);
         popped = ask->popped;
-        if (!refuse_late_locked(ask, reply, due)) {
+        if (!refuse_late_locked(ask, reply, due) && !answer_by_kept_locked(ask, reply.code, due)) {
             if (!ask->abandoned || ask->lock) grant_locked(ask, reply);
             settle_locked(ask, reply.code, reply.text, due);
         }
@@ -287,12 +295,7 @@ void ObjectPort::return_locked(const AskPtr& ask, Due& due) {
         case ObjectVerb::Get: {
             // Lent to a task, it returns to the queue with that; kept here it would be there twice.
             if (holder.task && ask->answer.token != 0) return;
-            // The stash must not keep the object that it belongs to.
-            due.kept.push_back(std::exchange(ask->object, nullptr));
-            const SharedPtr& object = due.kept.back();
-            const std::lock_guard lock{object->mutex};
-            object->stash.push_back(ask);
-            return;
+            return keep_locked(ask, due);
         }
         case ObjectVerb::Acquire:
             op = release_of(ask->op.object, holder, 0);
@@ -316,6 +319,7 @@ void ObjectPort::interrupt(Ask& ask) noexcept {
     {
         const std::lock_guard lock{mutex_};
         if (ask.settled || !waits(ask.op.verb)) return;
+        ask.interrupted = true;
         const auto known = unanswered_.find(ask.op.op);
         if (known != unanswered_.end() || (peeked_ && peeked_.get() == &ask)) {
             wire::ObjectOp op;
@@ -358,22 +362,6 @@ void ObjectPort::abandon(Ask& ask) noexcept {
     }
     interrupt(ask);
     wake();
-}
-
-void ObjectPort::retake(const AskPtr& ask, const SharedPtr& object, const Holder& holder) {
-    const std::lock_guard lock{mutex_};
-    ask->object = object;
-    ask->abandoned.store(false, std::memory_order_release);
-    if (ask->answer.token == 0) return;
-    object->tokens.store(true, std::memory_order_relaxed);
-    const std::lock_guard inner{object->mutex};
-    std::erase_if(object->grants,
-                  [&](const Grant& grant) { return grant.token == ask->answer.token; });
-    Grant grant;
-    grant.holder = holder;
-    grant.token = ask->answer.token;
-    grant.silence = silence();
-    object->grants.push_back(grant);
 }
 
 void ObjectPort::then(const AskPtr& ask, std::function<void()> call) {

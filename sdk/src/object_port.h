@@ -103,6 +103,11 @@ class ObjectPort final : public session::ObjectLink {
     void grant_locked(const AskPtr& ask, const wire::ObjectReply& reply);
     bool refuse_late_locked(const AskPtr& ask, const wire::ObjectReply& reply, Due& due);
     void return_locked(const AskPtr& ask, Due& due);
+    // Items that came and were not taken (object_stash.cc).
+    void keep_locked(const AskPtr& ask, Due& due);
+    bool answer_by_kept_locked(const AskPtr& ask, wire::Code code, Due& due);
+    void call_back_getter_locked(const Shared& object);
+    void lend_locked(Shared& object, const Holder& holder, std::uint64_t token);
     void gather(Ask& ask, const wire::ObjectReply& reply);
     void push_locked(AskPtr ask);
     void tell_locked(wire::ObjectOp op);

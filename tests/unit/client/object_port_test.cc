@@ -134,6 +134,44 @@ TEST(ObjectPort, ADroppedGetIsInterruptedAndALateItemIsForTheNext) {
     EXPECT_EQ(fake.count(wire::ObjectVerb::Get), 1U);
 }
 
+TEST(ObjectPort, WhoWaitsAtTheBrokerGetsWhatIsKeptHere) {
+    FakeObjects fake;
+    auto queue = queue_of<int>(fake);
+    auto waits = queue.get_async();
+    auto waits_too = queue.get_async();
+    fake.pump();
+    for (int i = 0; i < 2; ++i) {
+        auto dropped = queue.get_async();
+        fake.pump();
+    }
+    fake.pump();
+    const auto gets = fake.of(wire::ObjectVerb::Get);
+    ASSERT_EQ(gets.size(), 4U);
+    const auto called_back = [&](const wire::ObjectOp& get) {
+        fake.pump();
+        const auto all = fake.of(wire::ObjectVerb::Interrupt);
+        return std::count_if(
+            all.begin(), all.end(), [&](const wire::ObjectOp& op) { return op.token == get.op; });
+    };
+    EXPECT_EQ(called_back(gets[0]), 0);
+    fake.answer(gets[2], Code::None, [](auto& reply) { reply.items.push_back(item_of(7)); });
+    EXPECT_EQ(called_back(gets[0]), 1) << "an item came, and it waits elsewhere";
+    fake.answer(gets[0], Code::TaskCancelled);
+    EXPECT_EQ(waits.get(), 7);
+
+    fake.answer(gets[3], Code::None, [](auto& reply) { reply.items.push_back(item_of(8)); });
+    EXPECT_EQ(called_back(gets[1]), 1);
+    EXPECT_EQ(queue.get(), 8) << "another was faster";
+    fake.answer(gets[1], Code::TaskCancelled);
+    fake.pump();
+    EXPECT_FALSE(waits_too.ready()) << "it goes on waiting";
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Get), 5U);
+    fake.answer(fake.of(wire::ObjectVerb::Get)[4], Code::None, [](auto& reply) {
+        reply.items.push_back(item_of(9));
+    });
+    EXPECT_EQ(waits_too.get(), 9);
+}
+
 TEST(ObjectPort, ADroppedLockIsReleased) {
     FakeObjects fake;
     auto lock = made(fake, [&] { return Lock{fake.pool}; });
