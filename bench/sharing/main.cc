@@ -96,10 +96,10 @@ void run(forkmill::Pool& pool) {
     });
     report("pipe_1mib", "MiB/s", [&] {
         constexpr int kBlocks = 64;
-        auto [reader, writer] = forkmill::pipe<std::string>(pool, {.duplex = false, .maxsize = 8});
-        auto other = pool.apply_async(send_blocks, writer, 1UL << 20, kBlocks);
-        reader.recv();
-        return 1e6 / each(kBlocks - 1, [&] { reader.recv(); });
+        auto ends = forkmill::pipe<std::string>(pool, {.duplex = false, .maxsize = 8});
+        auto other = pool.apply_async(send_blocks, ends.second, 1UL << 20, kBlocks);
+        ends.first.recv();
+        return 1e6 / each(kBlocks - 1, [&] { ends.first.recv(); });
     });
     forkmill::Lock lock{pool};
     report("lock_unlock", "us", [&] {
