@@ -388,7 +388,7 @@ void ObjectPort::on_objects_lost() {
         for (const auto& [number, ask] : unanswered)
             settle_locked(ask, Code::ObjectLost, std::string{kLostText}, due);
         const auto dead = [](const AskPtr& ask) {
-            return ask->op.verb != ObjectVerb::Open || ask->op.object != 0;
+            return ask->settled || ask->op.verb != ObjectVerb::Open || ask->op.object != 0;
         };
         for (const AskPtr& ask : queue_)
             if (dead(ask)) settle_locked(ask, Code::ObjectLost, std::string{kLostText}, due);

@@ -213,6 +213,18 @@ TEST(ObjectPort, ANewIncarnationEndsWhatWasAskedButForOpens) {
         EXPECT_NE(op.object, 100U) << "ids of an earlier incarnation never leave";
 }
 
+TEST(ObjectPort, AnOpenThatEndedBeforeItLeftDoesNotLeaveLater) {
+    FakeObjects fake;
+    std::thread opener{[&] { EXPECT_THROW(Queue<int>{fake.pool}, Cancelled); }};
+    ASSERT_TRUE(test::wait_until([&] { return fake.port().peek_operation() != nullptr; }, 10s));
+    fake.port().end(Code::TaskCancelled, "the session was given up");
+    opener.join();
+    fake.port().revive();
+    fake.port().on_objects_lost();
+    fake.pump();
+    EXPECT_EQ(fake.count(wire::ObjectVerb::Open), 0U) << "nobody would close what it opens";
+}
+
 TEST(ObjectPort, TheEndOfThePoolEndsWhoWaits) {
     FakeObjects fake;
     auto queue = queue_of<int>(fake);
