@@ -192,9 +192,10 @@ bool Objects::version_agrees(const Call& call) {
     return false;
 }
 
-/// False: it was refused, for an answer has no more bytes of values than a payload.
-bool Objects::may_show(const Call& call, std::uint64_t size) {
-    if (size <= config.payload_max) return true;
+/// False: it was refused, for an answer is no larger than a payload. One item always goes; many
+/// small ones are more than their bytes.
+bool Objects::may_show(const Call& call, std::uint64_t size, std::uint64_t items) {
+    if (items == 1 || size + items * kItemCost <= config.payload_max) return true;
     fail(call, Code::ResultTooBig, "it is too much for one answer: ask for it in parts");
     return false;
 }
@@ -240,16 +241,17 @@ void Objects::read_dict(Call& call) {
         }
         if (op.items.size() == 1 && found.empty()) return fail(call, Code::NotFound);
     }
+    const bool keys_only = op.has(wire::kOpKeysOnly);
     std::uint64_t size = 0;
     for (const auto& entry : found)
-        size += entry->first.size() + (op.has(wire::kOpKeysOnly) ? 0 : entry->second.body.size());
-    if (!may_show(call, size)) return;
+        size += entry->first.size() + (keys_only ? 0 : entry->second.body.size());
+    if (!may_show(call, size, keys_only ? 0 : found.size())) return;
     wire::ObjectReply reply;
     reply.value = static_cast<std::int64_t>(dict.entries.size());
     reply.version =
         found.size() == 1 && op.items.size() == 1 ? found.front()->second.version : dict.version;
     for (const auto& entry : found) {
-        if (op.has(wire::kOpKeysOnly)) {
+        if (keys_only) {
             reply.items.push_back({entry->first, {}, {}});
         } else {
             reply.items.push_back(show(entry->first, entry->second, call.ix));
@@ -267,7 +269,7 @@ void Objects::read_cells(Call& call) {
     if (!place_of(call, count, at))
         return fail(call, Code::InvalidRange, "the index is out of range");
     if (count == 0) count = object.cells->size() - at;
-    if (!may_show(call, bytes_from(object, at, count))) return;
+    if (!may_show(call, bytes_from(object, at, count), count)) return;
     wire::ObjectReply reply;
     reply.value = static_cast<std::int64_t>(object.cells->size());
     const bool one = object.kind() == ObjectKind::Array && count == 1;
@@ -297,16 +299,19 @@ void Objects::write_dict(Call& call) {
     std::uint64_t more = 0;
     std::uint64_t grown = 0;
     std::uint64_t shown = 0;
+    std::uint64_t there = 0;
     const bool shows = op.has(wire::kOpOld) || op.has(wire::kOpIfAbsent);
     for (const wire::ObjectItem& item : op.items) {
         more += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
         const auto entry = dict.entries.find(item.key);
-        if (entry == dict.entries.end())
+        if (entry == dict.entries.end()) {
             ++grown;
-        else if (shows)
+        } else if (shows) {
             shown += item.key.size() + entry->second.body.size();
+            ++there;
+        }
     }
-    if (!may_show(call, shown)) return;
+    if (!may_show(call, shown, there)) return;
     if (dict.entries.size() + grown > dict.shape.capacity || !room_for(more) ||
         (dict.shape.bytes != 0 && dict.bytes + more > dict.shape.bytes))
         return fail(call, Code::ObjectLimit, "the dict is full");
@@ -314,15 +319,15 @@ void Objects::write_dict(Call& call) {
     ++dict.version;
     for (const wire::ObjectItem& item : op.items) {
         auto entry = dict.entries.find(item.key);
-        const bool there = entry != dict.entries.end();
-        const bool leave = there && op.has(wire::kOpIfAbsent);
-        if (leave || (there && op.has(wire::kOpOld)))
+        const bool was = entry != dict.entries.end();
+        const bool leave = was && op.has(wire::kOpIfAbsent);
+        if (leave || (was && op.has(wire::kOpOld)))
             reply.items.push_back(show(item.key, entry->second, call.ix));
         if (leave) continue;
         StoredItem kept = keep(item);
         kept.version = dict.version;
         for (const ObjectId ref : kept.refs) add_ref(ref);
-        if (there) drop(dict, entry->second, item.key.size());
+        if (was) drop(dict, entry->second, item.key.size());
         charge(dict, cost_of(kept) + item.key.size(), 0);
         dict.entries[item.key] = std::move(kept);
         changed(dict, &item.key);
@@ -351,7 +356,7 @@ void Objects::erase(Call& call) {
                 take(*entry);
         if (keys.empty()) return fail(call, Code::NotFound);
     }
-    if (!may_show(call, shown)) return;
+    if (!may_show(call, shown, op.has(wire::kOpOld) ? keys.size() : 0)) return;
     wire::ObjectReply reply;
     if (!keys.empty()) ++dict.version;
     for (const std::string& key : keys) {
@@ -381,7 +386,7 @@ void Objects::write_list(Call& call) {
     if (left + op.items.size() > list.shape.capacity || !room_for(more) ||
         (list.shape.bytes != 0 && list.bytes + more > list.shape.bytes))
         return fail(call, Code::ObjectLimit, "the list is full");
-    if (op.has(wire::kOpOld) && !may_show(call, bytes_from(list, at, op.count))) return;
+    if (op.has(wire::kOpOld) && !may_show(call, bytes_from(list, at, op.count), op.count)) return;
     wire::ObjectReply reply;
     ++list.version;
     const auto first = list.cells->begin() + static_cast<std::ptrdiff_t>(at);
@@ -421,7 +426,8 @@ void Objects::write_array(Call& call) {
     if (!room_for(more) || (array.shape.bytes != 0 && array.bytes + more > array.shape.bytes))
         return fail(call, Code::ObjectLimit, "the array is full");
     if (!version_agrees(call)) return;
-    if (op.has(wire::kOpOld) && !may_show(call, bytes_from(array, at, op.items.size()))) return;
+    const std::uint64_t replaced = op.has(wire::kOpOld) ? op.items.size() : 0;
+    if (!may_show(call, bytes_from(array, at, replaced), replaced)) return;
     wire::ObjectReply reply;
     ++array.version;
     for (std::size_t i = 0; i < op.items.size(); ++i) {

@@ -68,7 +68,8 @@ Member& Objects::member(SessionIx ix) {
 
 void Objects::send(SessionIx ix, wire::ObjectReply reply, Step& step, const Object* object) {
     std::uint64_t size = kAnswerCost;
-    for (const wire::ObjectItem& item : reply.items) size += item.body.size;
+    for (const wire::ObjectItem& item : reply.items)
+        size += kItemCost + item.key.size() + item.body.size;
     count_turn(ix, size);
     step.out.object_replies.push_back(std::move(reply));
     Effect& effect = step.out.list.emplace_back();

@@ -177,7 +177,7 @@ struct Objects {
     bool place_of(const Call& call, std::uint64_t count, std::uint64_t& at);
     wire::Code fill(Object& object, const std::vector<wire::ObjectItem>& items);
     bool version_agrees(const Call& call);
-    bool may_show(const Call& call, std::uint64_t size);
+    bool may_show(const Call& call, std::uint64_t size, std::uint64_t items);
 
     // Watches (object_watch.cc).
     void watch(Call& call);

@@ -125,6 +125,43 @@ TEST(ObjectDict, WhatIsAnsweredIsNoLargerThanAPayload) {
     }
 }
 
+TEST(ObjectList, ManySmallItemsAreMoreThanTheirBytes) {
+    Config config;
+    config.payload_max = 10'000;
+    Sharing s{config};
+    const auto a = s.client();
+    const auto list = s.open(a, {.kind = Kind::List, .capacity = 1000});
+    for (int i = 0; i < 200; ++i)
+        s.ask(a, {.verb = Verb::Write, .object = list, .index = 0, .items = {{"", ""}}});
+    const auto read = [&](std::uint64_t count) {
+        return s.code_of(a, {.verb = Verb::Read, .object = list, .count = count});
+    };
+    EXPECT_EQ(read(0), Code::ResultTooBig);
+    EXPECT_EQ(read(100), Code::None);
+    const auto largest = s.ask(a,
+                               {.verb = Verb::Write,
+                                .object = list,
+                                .items = {{"", std::string(config.payload_max, 'x')}}});
+    EXPECT_EQ(s.code(largest), Code::None);
+    EXPECT_EQ(read(1), Code::None) << "what can be written can be read";
+}
+
+TEST(ObjectList, MuchInOneTurnIsReadOverSeveral) {
+    Sharing s;
+    const auto a = s.client();
+    const auto list = s.open(a, {.kind = Kind::List, .capacity = 100'000});
+    const Items some(500, {"", ""});
+    for (int i = 0; i < 100; ++i)
+        s.ask(a, {.verb = Verb::Write, .object = list, .index = 0, .items = some});
+    s.automatic = false;
+    std::vector<std::uint64_t> reads;
+    for (int i = 0; i < 4; ++i) reads.push_back(s.ask(a, {.verb = Verb::Read, .object = list}));
+    EXPECT_FALSE(s.waiting(reads[0]));
+    EXPECT_TRUE(s.waiting(reads[1])) << "fifty thousand values of no bytes are megabytes";
+    for (int i = 0; i < 4; ++i) s.schedule();
+    EXPECT_EQ(s.code(reads[3]), Code::None);
+}
+
 TEST(ObjectDict, HoldsNoMoreThanItsCapacity) {
     WithDict d;
     d.write({{"1", ""}, {"2", ""}, {"3", ""}});
