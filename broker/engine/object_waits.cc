@@ -151,11 +151,11 @@ void Objects::interrupt(Call& call) {
     wire::ObjectReply reply;
     for (WaitIx w = asker.waits.head; w != kNoWait; w = waits[w].session_next) {
         if (waits[w].op != call.op.token) continue;
+        // Who was notified answers so once it has its lock: nobody else would act on it.
+        if (waits[w].resumed) break;
         reply.value = 1;
         Object& object = *find(waits[w].object);
-        if (waits[w].resumed) {
-            waits[w].code = Code::TaskCancelled;  // It answers once it has its lock.
-        } else if (object.kind() == ObjectKind::Condition) {
+        if (object.kind() == ObjectKind::Condition) {
             wake(w, Code::TaskCancelled, call.step);
         } else if (object.kind() == ObjectKind::Barrier) {
             // Its own answer is that of whoever ends a wait; the others learn that it broke.

@@ -350,6 +350,21 @@ TEST(ObjectCondition, AnInterruptedWaitHasItsLockAgain) {
     EXPECT_NE(c.answer(waits).token, 0U);
 }
 
+TEST(ObjectCondition, AWaiterThatWasNotifiedIsNotInterruptedAnyMore) {
+    WithCondition c;
+    c.acquire(c.a, c.held, 1);
+    const auto first = c.wait(1);
+    c.acquire(c.a, c.held, 2);
+    const auto second = c.wait(2);
+    c.acquire(c.a, c.held, 3);
+    c.notify(3, 1);
+    const auto told = c.ask(c.a, {.verb = Verb::Interrupt, .token = first});
+    EXPECT_EQ(c.answer(told).value, 0);
+    c.release(c.a, c.held, 3);
+    EXPECT_EQ(c.code(first), Code::None) << "else nobody would act on what it was notified of";
+    EXPECT_TRUE(c.waiting(second));
+}
+
 TEST(ObjectEvent, ASetReleasesEveryWaiter) {
     Sharing s;
     const auto a = s.client();
