@@ -190,6 +190,8 @@ std::string check_member(const Objects& all, SessionIx ix, Sums& sums) {
     if (length != member.waits.size) return who + "its count of waits is wrong";
     if (length + member.deferred.size() > all.config.waits_per_session_max)
         return who + "too many operations wait";
+    if (member.turn_bytes > 0 && !member.turn_listed)
+        return who + "no turn will end what it was told in this one";
     sums.leases -= std::min<std::uint64_t>(sums.leases, member.holding.size());
     return {};
 }

@@ -45,6 +45,12 @@ bool fits_cell(const Object& array, const wire::ObjectItem& item) {
            (item.body.size == kCellBytes && !item.body.body.chunks);
 }
 
+std::uint64_t bytes_from(const Object& object, std::uint64_t at, std::uint64_t count) {
+    std::uint64_t size = 0;
+    for (std::uint64_t i = at; i < at + count; ++i) size += (*object.cells)[i].body.size();
+    return size;
+}
+
 bool same_bytes(const base::Body& body, std::string_view expected) {
     if (body.size() != expected.size()) return false;
     if (!body.chunks) return base::text_of(body.view) == expected;
@@ -169,8 +175,10 @@ bool Objects::version_agrees(const Call& call) {
         present = one == nullptr ? 0 : one->version;
     } else if (object.kind() == ObjectKind::Array) {
         std::uint64_t at = 0;
+        const bool to_the_end = op.verb == wire::ObjectVerb::Read && op.count == 0;
         const std::uint64_t span = std::max<std::uint64_t>(call.count(), op.items.size());
-        if (span == 1 && place_of(call, 1, at)) {
+        if (span == 1 && !to_the_end) {
+            if (!place_of(call, 1, at)) return true;  // The index is refused, not the version.
             one = &(*object.cells)[at];
             present = one->version;
         }
@@ -181,6 +189,14 @@ bool Objects::version_agrees(const Call& call) {
     reply.version = present;
     if (one != nullptr) reply.items.push_back(show({}, *one, call.ix));
     say(call, std::move(reply));
+    return false;
+}
+
+/// False: it was refused, for an answer is no larger than a payload. One item always goes; many
+/// small ones are more than their bytes.
+bool Objects::may_show(const Call& call, std::uint64_t size, std::uint64_t items) {
+    if (items == 1 || size + items * kItemCost <= config.payload_max) return true;
+    fail(call, Code::ResultTooBig, "it is too much for one answer: ask for it in parts");
     return false;
 }
 
@@ -225,17 +241,17 @@ void Objects::read_dict(Call& call) {
         }
         if (op.items.size() == 1 && found.empty()) return fail(call, Code::NotFound);
     }
+    const bool keys_only = op.has(wire::kOpKeysOnly);
     std::uint64_t size = 0;
     for (const auto& entry : found)
-        size += entry->first.size() + (op.has(wire::kOpKeysOnly) ? 0 : entry->second.body.size());
-    if (size > config.payload_max)
-        return fail(call, Code::ResultTooBig, "read it in parts, by index and count");
+        size += entry->first.size() + (keys_only ? 0 : entry->second.body.size());
+    if (!may_show(call, size, keys_only ? 0 : found.size())) return;
     wire::ObjectReply reply;
     reply.value = static_cast<std::int64_t>(dict.entries.size());
     reply.version =
         found.size() == 1 && op.items.size() == 1 ? found.front()->second.version : dict.version;
     for (const auto& entry : found) {
-        if (op.has(wire::kOpKeysOnly)) {
+        if (keys_only) {
             reply.items.push_back({entry->first, {}, {}});
         } else {
             reply.items.push_back(show(entry->first, entry->second, call.ix));
@@ -248,14 +264,12 @@ void Objects::read_cells(Call& call) {
     Object& object = *call.object;
     std::uint64_t at = 0;
     std::uint64_t count = call.op.count;
+    // First the version: what is not as the caller read it may be too short for what it asks.
+    if (!version_agrees(call)) return;
     if (!place_of(call, count, at))
         return fail(call, Code::InvalidRange, "the index is out of range");
-    if (!version_agrees(call)) return;
     if (count == 0) count = object.cells->size() - at;
-    std::uint64_t size = 0;
-    for (std::uint64_t i = at; i < at + count; ++i) size += (*object.cells)[i].body.size();
-    if (size > config.payload_max)
-        return fail(call, Code::ResultTooBig, "read it in parts, by index and count");
+    if (!may_show(call, bytes_from(object, at, count), count)) return;
     wire::ObjectReply reply;
     reply.value = static_cast<std::int64_t>(object.cells->size());
     const bool one = object.kind() == ObjectKind::Array && count == 1;
@@ -284,10 +298,20 @@ void Objects::write_dict(Call& call) {
     if (!version_agrees(call)) return;
     std::uint64_t more = 0;
     std::uint64_t grown = 0;
+    std::uint64_t shown = 0;
+    std::uint64_t there = 0;
+    const bool shows = op.has(wire::kOpOld) || op.has(wire::kOpIfAbsent);
     for (const wire::ObjectItem& item : op.items) {
         more += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
-        grown += dict.entries.count(item.key) == 0 ? 1U : 0U;
+        const auto entry = dict.entries.find(item.key);
+        if (entry == dict.entries.end()) {
+            ++grown;
+        } else if (shows) {
+            shown += item.key.size() + entry->second.body.size();
+            ++there;
+        }
     }
+    if (!may_show(call, shown, there)) return;
     if (dict.entries.size() + grown > dict.shape.capacity || !room_for(more) ||
         (dict.shape.bytes != 0 && dict.bytes + more > dict.shape.bytes))
         return fail(call, Code::ObjectLimit, "the dict is full");
@@ -295,15 +319,15 @@ void Objects::write_dict(Call& call) {
     ++dict.version;
     for (const wire::ObjectItem& item : op.items) {
         auto entry = dict.entries.find(item.key);
-        const bool there = entry != dict.entries.end();
-        const bool leave = there && op.has(wire::kOpIfAbsent);
-        if (leave || (there && op.has(wire::kOpOld)))
+        const bool was = entry != dict.entries.end();
+        const bool leave = was && op.has(wire::kOpIfAbsent);
+        if (leave || (was && op.has(wire::kOpOld)))
             reply.items.push_back(show(item.key, entry->second, call.ix));
         if (leave) continue;
         StoredItem kept = keep(item);
         kept.version = dict.version;
         for (const ObjectId ref : kept.refs) add_ref(ref);
-        if (there) drop(dict, entry->second, item.key.size());
+        if (was) drop(dict, entry->second, item.key.size());
         charge(dict, cost_of(kept) + item.key.size(), 0);
         dict.entries[item.key] = std::move(kept);
         changed(dict, &item.key);
@@ -319,13 +343,20 @@ void Objects::erase(Call& call) {
     if (dict.kind() != ObjectKind::Dict) return fail(call, Code::TypeMismatch, "no dict");
     if (!version_agrees(call)) return;
     std::vector<std::string> keys;
+    std::uint64_t shown = 0;
+    const auto take = [&](const auto& entry) {
+        keys.push_back(entry.first);
+        if (op.has(wire::kOpOld)) shown += entry.first.size() + entry.second.body.size();
+    };
     if (op.has(wire::kOpAll)) {
-        for (const auto& [key, item] : dict.entries) keys.push_back(key);
+        for (const auto& entry : dict.entries) take(entry);
     } else {
         for (const wire::ObjectItem& item : op.items)
-            if (dict.entries.count(item.key) != 0) keys.push_back(item.key);
+            if (const auto entry = dict.entries.find(item.key); entry != dict.entries.end())
+                take(*entry);
         if (keys.empty()) return fail(call, Code::NotFound);
     }
+    if (!may_show(call, shown, op.has(wire::kOpOld) ? keys.size() : 0)) return;
     wire::ObjectReply reply;
     if (!keys.empty()) ++dict.version;
     for (const std::string& key : keys) {
@@ -345,9 +376,9 @@ void Objects::write_list(Call& call) {
     Object& list = *call.object;
     const wire::ObjectOp& op = call.op;
     std::uint64_t at = 0;
+    if (!version_agrees(call)) return;
     if (!place_of(call, op.count, at))
         return fail(call, Code::InvalidRange, "the index is out of range");
-    if (!version_agrees(call)) return;
     std::uint64_t more = 0;
     for (const wire::ObjectItem& item : op.items)
         more += kItemCost + item.body.size + item.refs.size() * sizeof(ObjectId);
@@ -355,6 +386,7 @@ void Objects::write_list(Call& call) {
     if (left + op.items.size() > list.shape.capacity || !room_for(more) ||
         (list.shape.bytes != 0 && list.bytes + more > list.shape.bytes))
         return fail(call, Code::ObjectLimit, "the list is full");
+    if (op.has(wire::kOpOld) && !may_show(call, bytes_from(list, at, op.count), op.count)) return;
     wire::ObjectReply reply;
     ++list.version;
     const auto first = list.cells->begin() + static_cast<std::ptrdiff_t>(at);
@@ -394,6 +426,8 @@ void Objects::write_array(Call& call) {
     if (!room_for(more) || (array.shape.bytes != 0 && array.bytes + more > array.shape.bytes))
         return fail(call, Code::ObjectLimit, "the array is full");
     if (!version_agrees(call)) return;
+    const std::uint64_t replaced = op.has(wire::kOpOld) ? op.items.size() : 0;
+    if (!may_show(call, bytes_from(array, at, replaced), replaced)) return;
     wire::ObjectReply reply;
     ++array.version;
     for (std::size_t i = 0; i < op.items.size(); ++i) {
@@ -422,8 +456,9 @@ void Objects::swap(Call& call) {
     if (!place_of(call, 1, at)) return fail(call, Code::InvalidRange, "the index is out of range");
     if (!fits_cell(array, op.items.front()))
         return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
-    if (!room_for(op.items.front().body.size))
-        return fail(call, Code::ObjectLimit, "the broker's memory is full");
+    const std::uint64_t more = op.items.front().body.size;
+    if (!room_for(more) || (array.shape.bytes != 0 && array.bytes + more > array.shape.bytes))
+        return fail(call, Code::ObjectLimit, "the array is full");
     StoredItem& cell = (*array.cells)[at];
     wire::ObjectReply reply;
     reply.version = cell.version;

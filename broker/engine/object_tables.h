@@ -98,7 +98,7 @@ struct Object {
     bool had_readers = false;
     bool had_writers = false;
     std::array<WaitLine, kLines> lines;
-    std::multimap<WatchKey, std::uint32_t> watches;
+    std::set<std::pair<WatchKey, std::uint32_t>> watches;
 
     // Queue, list, array.
     std::optional<std::deque<StoredItem>> cells;
@@ -146,6 +146,7 @@ struct Wait {
 struct Watch {
     bool used = false;
     bool dirty = false;
+    bool listed = false;  ///< Its number is among the dirty ones; that outlives the watch.
     SessionIx session = kNoSession;
     std::uint64_t op = 0;
     ObjectId object = 0;

@@ -158,11 +158,11 @@ void Objects::interrupt(Call& call) {
     wire::ObjectReply reply;
     for (WaitIx w = asker.waits.head; w != kNoWait; w = waits[w].session_next) {
         if (waits[w].op != call.op.token) continue;
+        // Who was notified answers so once it has its lock: nobody else would act on it.
+        if (waits[w].resumed) break;
         reply.value = 1;
         Object& object = *find(waits[w].object);
-        if (waits[w].resumed) {
-            waits[w].code = Code::TaskCancelled;  // It answers once it has its lock.
-        } else if (object.kind() == ObjectKind::Condition) {
+        if (object.kind() == ObjectKind::Condition) {
             wake(w, Code::TaskCancelled, call.step);
         } else if (object.kind() == ObjectKind::Barrier) {
             // Its own answer is that of whoever ends a wait; the others learn that it broke.
@@ -214,15 +214,20 @@ void Objects::defer(SessionIx ix, const wire::ObjectOp& op, Step& step) {
     asker.passed = true;
 }
 
+/// The session is there again, or not any more: who goes on where it waits may be another now.
+void Objects::serve_lines_of(SessionIx ix, Step& step) {
+    std::set<ObjectId> at;
+    for (WaitIx w = member(ix).waits.head; w != kNoWait; w = waits[w].session_next)
+        at.insert(waits[w].object);
+    for (const ObjectId id : at)
+        if (Object* object = find(id); object != nullptr) serve(*object, step);
+}
+
 /// The session can take answers again.
 void Objects::resume(SessionIx ix, Step& step) {
     Member& to = member(ix);
     to.passed = false;
-    std::set<ObjectId> at;
-    for (WaitIx w = to.waits.head; w != kNoWait; w = waits[w].session_next)
-        at.insert(waits[w].object);
-    for (const ObjectId id : at)
-        if (Object* object = find(id); object != nullptr) serve(*object, step);
+    serve_lines_of(ix, step);
     while (!to.deferred.empty() && deliverable(ix)) {
         const wire::ObjectOp op = std::move(to.deferred.front());
         to.deferred.pop_front();
@@ -241,7 +246,10 @@ void Objects::set_session(SessionIx ix, bool connected, bool writable, Step step
     const bool opened = found || (connected && writable && !to.writable);
     to.connected = connected;
     to.writable = writable;
-    if (lost) timers.arm(to.timer, step.now + config.owner_lost_after, Timers::Kind::Member, ix);
+    if (lost) {
+        timers.arm(to.timer, step.now + config.owner_lost_after, Timers::Kind::Member, ix);
+        serve_lines_of(ix, step);  // Who wanted many permits holds nobody up any more.
+    }
     if (found) {
         timers.disarm(to.timer);
         for (const std::uint64_t lease : std::exchange(to.ended, {}))

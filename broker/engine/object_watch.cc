@@ -41,7 +41,14 @@ void Objects::watch(Call& call) {
         ix = free_watches.back();
         free_watches.pop_back();
     }
-    watches[ix] = Watch{true, false, call.ix, op.op, object.id, key, static_cast<std::int64_t>(at)};
+    watches[ix] = Watch{true,
+                        false,
+                        watches[ix].listed,
+                        call.ix,
+                        op.op,
+                        object.id,
+                        key,
+                        static_cast<std::int64_t>(at)};
     object.watches.emplace(std::move(key), ix);
     asker.watches.insert(ix);
     ++watching;
@@ -61,12 +68,11 @@ void Objects::unwatch(Call& call) {
 
 void Objects::drop_watch(std::uint32_t ix) {
     Watch& watch = watches[ix];
-    auto [from, to] = find(watch.object)->watches.equal_range(watch.key);
-    while (from != to && from->second != ix) ++from;
-    find(watch.object)->watches.erase(from);
+    find(watch.object)->watches.erase({watch.key, ix});
     member(watch.session).watches.erase(ix);
-    if (watch.dirty) std::erase(dirty, ix);
+    const bool listed = watch.listed;
     watch = Watch{};
+    watch.listed = listed;
     free_watches.push_back(ix);
     --watching;
 }
@@ -75,16 +81,18 @@ void Objects::drop_watch(std::uint32_t ix) {
 void Objects::changed(Object& object, const std::string* key) {
     if (object.watches.empty()) return;
     const auto mark_all = [&](const WatchKey& which) {
-        auto [from, to] = object.watches.equal_range(which);
-        for (; from != to; ++from) mark(from->second);
+        for (auto watch = object.watches.lower_bound({which, 0});
+             watch != object.watches.end() && watch->first == which;
+             ++watch)
+            mark(watch->second);
     };
     mark_all({true, {}});
     if (key != nullptr) mark_all({false, *key});
 }
 
 void Objects::mark(std::uint32_t ix) {
-    if (std::exchange(watches[ix].dirty, true)) return;
-    dirty.push_back(ix);
+    watches[ix].dirty = true;
+    if (!std::exchange(watches[ix].listed, true)) dirty.push_back(ix);
 }
 
 /// REQUIRES: its object is there. Changed stands for what a look at the object shows.
@@ -107,7 +115,7 @@ void Objects::tell(std::uint32_t ix, ObjectChange change, Step& step) {
         if (item != nullptr) {
             event.version = item->version;
             event.items.push_back(show(watch.key.second, *item, watch.session));
-            member(watch.session).turn_bytes += item->body.size();
+            count_turn(watch.session, item->body.size());
         }
     }
     step.out.object_events.push_back(std::move(event));
@@ -129,11 +137,16 @@ void Objects::turn_over(Step step) {
     }
     std::vector<std::uint32_t> later;
     for (const std::uint32_t ix : std::exchange(dirty, {})) {
-        if (!deliverable(watches[ix].session)) {
+        Watch& watch = watches[ix];
+        watch.listed = false;
+        if (!watch.dirty) continue;  // It ended meanwhile.
+        if (!deliverable(watch.session)) {
+            watch.listed = true;
             later.push_back(ix);
+            members[watch.session]->passed = true;
             continue;
         }
-        watches[ix].dirty = false;
+        watch.dirty = false;
         tell(ix, ObjectChange::Changed, step);
     }
     dirty.insert(dirty.end(), later.begin(), later.end());

@@ -3,6 +3,7 @@
 #include "broker/engine/objects.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/wire/names.h"
 
@@ -66,17 +67,23 @@ Member& Objects::member(SessionIx ix) {
 }
 
 void Objects::send(SessionIx ix, wire::ObjectReply reply, Step& step, const Object* object) {
-    Member& to = member(ix);
-    if (!to.turn_listed) turn.push_back(ix);
-    to.turn_listed = true;
-    to.turn_bytes += kAnswerCost;
-    for (const wire::ObjectItem& item : reply.items) to.turn_bytes += item.body.size;
+    std::uint64_t size = kAnswerCost;
+    for (const wire::ObjectItem& item : reply.items)
+        size += kItemCost + item.key.size() + item.body.size;
+    count_turn(ix, size);
     step.out.object_replies.push_back(std::move(reply));
     Effect& effect = step.out.list.emplace_back();
     effect.kind = Effect::Kind::ObjectReply;
     effect.session = ix;
     effect.extra = static_cast<std::uint32_t>(step.out.object_replies.size());
     effect.position = object != nullptr && !object->name.empty() ? position : 0;
+}
+
+/// So much is on its way to the session in this turn of the loop; the next one begins anew.
+void Objects::count_turn(SessionIx ix, std::uint64_t size) {
+    Member& to = member(ix);
+    if (!std::exchange(to.turn_listed, true)) turn.push_back(ix);
+    to.turn_bytes += size;
 }
 
 void Objects::say(const Call& call, wire::ObjectReply reply) {
@@ -433,8 +440,8 @@ void Objects::leave(Object& object, SessionIx ix, Step& step) {
     }
     if (object.kind() == ObjectKind::Queue) return_items(object, ix, nullptr, step);
     std::vector<std::uint32_t> watched;
-    for (const auto& [key, watch] : object.watches)
-        if (watches[watch].session == ix) watched.push_back(watch);
+    for (const std::uint32_t watch : member(ix).watches)
+        if (watches[watch].object == object.id) watched.push_back(watch);
     for (const std::uint32_t watch : watched) drop_watch(watch);
 }
 

@@ -95,6 +95,7 @@ struct Objects {
     Object* find(ObjectId id);
     Member& member(SessionIx ix);
     void send(SessionIx ix, wire::ObjectReply reply, Step& step, const Object* object = nullptr);
+    void count_turn(SessionIx ix, std::uint64_t size);
     void say(const Call& call, wire::ObjectReply reply);
     void fail(const Call& call, wire::Code code, std::string text = {});
     std::uint64_t next_token() { return token++; }
@@ -124,6 +125,7 @@ struct Objects {
     bool is_given_up(SessionIx ix) const;
     bool deliverable(SessionIx ix) const;
     void serve(Object& object, Step& step);
+    void serve_lines_of(SessionIx ix, Step& step);
     void defer(SessionIx ix, const wire::ObjectOp& op, Step& step);
     void resume(SessionIx ix, Step& step);
     void free_holdings(SessionIx ix, const std::uint64_t* attempt, Step& step);
@@ -192,6 +194,7 @@ struct Objects {
     bool place_of(const Call& call, std::uint64_t count, std::uint64_t& at);
     wire::Code fill(Object& object, const std::vector<wire::ObjectItem>& items);
     bool version_agrees(const Call& call);
+    bool may_show(const Call& call, std::uint64_t size, std::uint64_t items);
 
     // Watches (object_watch.cc).
     void watch(Call& call);

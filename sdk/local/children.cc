@@ -342,7 +342,13 @@ void Children::end_all() noexcept {
 std::vector<int> wait_readable(const std::vector<int>& fds, base::Time until) {
     std::vector<pollfd> polled;
     polled.reserve(fds.size());
-    for (const int fd : fds) polled.push_back({fd, POLLIN, 0});
+    const auto throw_not_open = [](int fd) {
+        throw UsageError{"the descriptor " + std::to_string(fd) + " is not open"};
+    };
+    for (const int fd : fds) {
+        if (fd < 0) throw_not_open(fd);  // The system would wait for the others without a word.
+        polled.push_back({fd, POLLIN, 0});
+    }
     for (;;) {
         const base::Duration left = until == base::kNever
                                         ? base::Duration{}
@@ -354,8 +360,7 @@ std::vector<int> wait_readable(const std::vector<int>& fds, base::Time until) {
     }
     std::vector<int> ready;
     for (const pollfd& one : polled) {
-        if (one.fd < 0 || (one.revents & POLLNVAL) != 0)
-            throw UsageError{"the descriptor " + std::to_string(one.fd) + " is not open"};
+        if ((one.revents & POLLNVAL) != 0) throw_not_open(one.fd);
         if (one.revents != 0) ready.push_back(one.fd);
     }
     return ready;

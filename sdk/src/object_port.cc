@@ -49,17 +49,6 @@ Told told_of(Code code) {
     }
 }
 
-base::Blob whole(const base::Body& body) {
-    if (!body.chunks) return body.blob.empty() ? base::Blob::copy(body.view) : body.blob;
-    base::Blob all = base::Blob::allocate(body.size());
-    std::size_t at = 0;
-    for (const base::Blob& chunk : *body.chunks) {
-        std::copy_n(chunk.data(), chunk.size(), all.mutable_data() + at);
-        at += chunk.size();
-    }
-    return all;
-}
-
 std::uint64_t size_of(const wire::ObjectOp& op) {
     std::uint64_t bytes = 0;
     for (const wire::ObjectItem& item : op.items) bytes += item.key.size() + item.body.size;
@@ -79,7 +68,32 @@ wire::ObjectOp release_of(std::uint64_t object, const Holder& holder, std::uint6
 constexpr std::string_view kLostText =
     "the broker that had this object was replaced; the outcome is unknown";
 
+bool has_kept(Shared& queue) {
+    const std::lock_guard lock{queue.mutex};
+    return !queue.stash.empty();
+}
+
+/// Whoever dropped the operation is not called: a coroutine's frame may be gone.
+Job call_of(const AskPtr& ask, std::function<void()> call) {
+    Job job;
+    job.call = [ask, call = std::move(call)] {
+        if (!ask->abandoned.load(std::memory_order_acquire)) call();
+    };
+    return job;
+}
+
 }  // namespace
+
+base::Blob whole_of(const base::Body& body) {
+    if (!body.chunks) return body.blob.empty() ? base::Blob::copy(body.view) : body.blob;
+    base::Blob all = base::Blob::allocate(body.size());
+    std::size_t at = 0;
+    for (const base::Blob& chunk : *body.chunks) {
+        std::copy_n(chunk.data(), chunk.size(), all.mutable_data() + at);
+        at += chunk.size();
+    }
+    return all;
+}
 
 ObjectPort::ObjectPort(JobQueue& jobs, std::function<void()> wake)
     : jobs_(jobs), wake_(std::move(wake)) {}
@@ -102,6 +116,9 @@ void ObjectPort::ask(const AskPtr& ask) {
         if (queue_.size() >= kQueuedMax || queued_bytes_ >= kQueuedBytesMax)
             throw_code(Code::Busy, "too many operations on objects are under way", wire::Ran::No);
         push_locked(ask);
+        // An item may have come to be kept since the caller looked.
+        if (ask->op.verb == ObjectVerb::Get && has_kept(*ask->object))
+            call_back_getter_locked(*ask->object);
     }
     wake();
 }
@@ -159,11 +176,8 @@ void ObjectPort::settle_locked(const AskPtr& ask, Code code, std::string text, D
     ask->text = std::move(text);
     ask->answer.told = told_of(code);
     if (ask->abandoned) return_locked(ask, due);
-    for (std::function<void()>& call : ask->thens) {
-        Job job;
-        job.call = std::move(call);
-        due.jobs.push_back(std::move(job));
-    }
+    for (std::function<void()>& call : ask->thens)
+        due.jobs.push_back(call_of(ask, std::move(call)));
     ask->thens.clear();
     due.settled.push_back(ask);
 }
@@ -178,7 +192,7 @@ void ObjectPort::publish(Due& due) {
 
 void ObjectPort::gather(Ask& ask, const wire::ObjectReply& reply) {
     for (const wire::ObjectItem& item : reply.items) {
-        ask.bodies.push_back(whole(item.body.body));
+        ask.bodies.push_back(whole_of(item.body.body));
         ask.keys.push_back(item.key);
         ask.answer.items.push_back({base::bytes_of(ask.keys.back()), ask.bodies.back().view()});
         ask.adopted.insert(ask.adopted.end(), item.refs.begin(), item.refs.end());
@@ -208,7 +222,7 @@ void ObjectPort::on_answer(const wire::ObjectReply& reply) {
         if ((reply.flags & wire::kReplyMore) != 0) return;
         unanswered_.erase(known);
         popped = ask->popped;
-        if (!refuse_late_locked(ask, reply, due)) {
+        if (!refuse_late_locked(ask, reply, due) && !answer_by_kept_locked(ask, reply.code, due)) {
             if (!ask->abandoned || ask->lock) grant_locked(ask, reply);
             settle_locked(ask, reply.code, reply.text, due);
         }
@@ -250,14 +264,20 @@ void ObjectPort::grant_locked(const AskPtr& ask, const wire::ObjectReply& reply)
     grant.silence = silence();
     grant.owner_died = (reply.flags & wire::kReplyOwnerDied) != 0;
     const std::lock_guard lock{object->mutex};
+    std::uint64_t kept = 0;
     if (lent) {
         object->tokens.store(true, std::memory_order_relaxed);
     } else if (const auto old = object->find(grant.holder, false); old != object->grants.end()) {
+        kept = old->depth;
         grant.owner_died = grant.owner_died || (old->owner_died && old->token == grant.token);
         grant.again = old->again;
         object->grants.erase(old);
     }
-    object->grants.push_back(grant);
+    // Whoever dropped a condition's wait may have let go of the lock since, which then was not his:
+    // now that it is, nobody else would.
+    for (; ask->abandoned && lock_again && grant.depth > kept; --grant.depth)
+        tell_locked(release_of(object->identity.id, grant.holder, grant.token));
+    if (grant.depth > 0) object->grants.push_back(grant);
 }
 
 /// Nobody takes what it brought.
@@ -274,12 +294,9 @@ void ObjectPort::return_locked(const AskPtr& ask, Due& due) {
             op.flags = ask->op.flags & (wire::kOpReader | wire::kOpWriter);
             return tell_locked(std::move(op));
         case ObjectVerb::Get: {
-            // The stash must not keep the object that it belongs to.
-            due.kept.push_back(std::exchange(ask->object, nullptr));
-            const SharedPtr& object = due.kept.back();
-            const std::lock_guard lock{object->mutex};
-            object->stash.push_back(ask);
-            return;
+            // Lent to a task, it returns to the queue with that; kept here it would be there twice.
+            if (holder.task && ask->answer.token != 0) return;
+            return keep_locked(ask, due);
         }
         case ObjectVerb::Acquire:
             op = release_of(ask->op.object, holder, 0);
@@ -303,6 +320,7 @@ void ObjectPort::interrupt(Ask& ask) noexcept {
     {
         const std::lock_guard lock{mutex_};
         if (ask.settled || !waits(ask.op.verb)) return;
+        ask.interrupted = true;
         const auto known = unanswered_.find(ask.op.op);
         if (known != unanswered_.end() || (peeked_ && peeked_.get() == &ask)) {
             wire::ObjectOp op;
@@ -323,14 +341,17 @@ void ObjectPort::interrupt(Ask& ask) noexcept {
 
 void ObjectPort::abandon(Ask& ask) noexcept {
     Due due;
+    std::vector<std::function<void()>> calls;  // What ends with them must not find the lock taken.
     {
         const std::lock_guard lock{mutex_};
-        if (std::exchange(ask.abandoned, true)) return;
+        if (ask.abandoned.exchange(true, std::memory_order_acq_rel)) return;
+        calls.swap(ask.thens);
         if (ask.settled) {
             if (const AskPtr self = ask.weak_from_this().lock()) {
                 // Granted already: its owner lets go of it again.
-                if (ask.op.verb == ObjectVerb::Acquire && ask.object &&
-                    ask.object->identity.kind == wire::ObjectKind::Lock) {
+                const bool a_lock = ask.op.verb == ObjectVerb::Acquire &&
+                                    ask.object->identity.kind == wire::ObjectKind::Lock;
+                if (ask.answer.token != 0 && (a_lock || ask.op.verb == ObjectVerb::Get)) {
                     const std::lock_guard inner{ask.object->mutex};
                     std::erase_if(ask.object->grants, [&](const Grant& grant) {
                         return grant.token == ask.answer.token;
@@ -352,95 +373,23 @@ void ObjectPort::then(const AskPtr& ask, std::function<void()> call) {
             ask->thens.push_back(std::move(call));
             return;
         }
-        Job job;
-        job.call = std::move(call);
-        due.push_back(std::move(job));
+        due.push_back(call_of(ask, std::move(call)));
     }
     jobs_.post(due);
 }
 
-void ObjectPort::start_watch(const std::shared_ptr<WatchState>& watch, const AskPtr& ask) {
-    {
-        const std::lock_guard lock{mutex_};
-        if (end_code_ != Code::None) throw_code(end_code_, end_text_, wire::Ran::No);
-        watch->number = next_op_;
-        watches_.emplace(next_op_, watch);
-        push_locked(ask);
-    }
-    wake();
-}
-
-void ObjectPort::end_watch(WatchState& watch) noexcept {
-    watch.over.store(true, std::memory_order_release);
-    std::shared_ptr<WatchState> gone;
-    {
-        const std::lock_guard lock{mutex_};
-        const auto known = watches_.find(watch.number);
-        if (known == watches_.end()) return;
-        gone = std::move(known->second);
-        watches_.erase(known);
-        wire::ObjectOp op;
-        op.verb = ObjectVerb::Unwatch;
-        op.object = watch.object->identity.id;
-        op.token = watch.number;
-        tell_locked(std::move(op));
-    }
-    wake();
-}
-
-void ObjectPort::tell_change(const std::shared_ptr<WatchState>& watch,
-                             Change change,
-                             base::Blob body,
-                             Due& due) {
-    Job job;
-    job.call = [watch, change, body = std::move(body)]() mutable {
-        if (watch->over.load(std::memory_order_acquire)) return;
-        change.body = body.view();
-        watch->handler(change);
-    };
-    due.jobs.push_back(std::move(job));
-}
-
-void ObjectPort::on_event(const wire::ObjectEvent& event) {
-    Due due;
-    std::shared_ptr<WatchState> gone;
-    {
-        const std::lock_guard lock{mutex_};
-        const auto known = watches_.find(event.watch);
-        if (known == watches_.end()) return;
-        Change change;
-        change.gone = event.change == wire::ObjectChange::Gone;
-        change.erased = event.change == wire::ObjectChange::Erased;
-        change.whole = event.change == wire::ObjectChange::Changed;
-        base::Blob body;
-        if (!event.items.empty()) body = whole(event.items.front().body.body);
-        tell_change(known->second, change, std::move(body), due);
-        if (change.gone) {
-            gone = std::move(known->second);
-            watches_.erase(known);
-        }
-    }
-    publish(due);
-}
-
-void ObjectPort::end_watches_locked(Due& due) {
-    Change change;
-    change.gone = true;
-    for (const auto& [number, watch] : watches_) tell_change(watch, change, {}, due);
-    watches_.clear();
-}
-
 void ObjectPort::on_objects_lost() {
     Due due;
+    std::unordered_map<std::uint64_t, AskPtr> unanswered;  // What ends with them, likewise.
     {
         const std::lock_guard lock{mutex_};
+        unanswered.swap(unanswered_);
         epoch_.fetch_add(1, std::memory_order_acq_rel);
         objects_.clear();
-        for (const auto& [number, ask] : unanswered_)
+        for (const auto& [number, ask] : unanswered)
             settle_locked(ask, Code::ObjectLost, std::string{kLostText}, due);
-        unanswered_.clear();
         const auto dead = [](const AskPtr& ask) {
-            return ask->op.verb != ObjectVerb::Open || ask->op.object != 0;
+            return ask->settled || ask->op.verb != ObjectVerb::Open || ask->op.object != 0;
         };
         for (const AskPtr& ask : queue_)
             if (dead(ask)) settle_locked(ask, Code::ObjectLost, std::string{kLostText}, due);

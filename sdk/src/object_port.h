@@ -30,6 +30,9 @@ namespace forkmill {
 inline namespace v0 {
 namespace detail {
 
+/// The bytes of a body in one piece.
+base::Blob whole_of(const base::Body& body);
+
 class ObjectPort final : public session::ObjectLink {
   public:
     /// Below the 4,096 unacked answers at which the broker ends a session.
@@ -48,6 +51,9 @@ class ObjectPort final : public session::ObjectLink {
     void tell(wire::ObjectOp op) noexcept;
     void interrupt(Ask& ask) noexcept;
     void abandon(Ask& ask) noexcept;
+    /// What was kept when nobody took it is the answer of `holder` now, and its to be done with.
+    void retake(const AskPtr& ask, const SharedPtr& object, const Holder& holder);
+    /// `call` is not called once the operation is dropped.
     void then(const AskPtr& ask, std::function<void()> call);
     void start_watch(const std::shared_ptr<WatchState>& watch, const AskPtr& ask);
     void end_watch(WatchState& watch) noexcept;
@@ -97,6 +103,11 @@ class ObjectPort final : public session::ObjectLink {
     void grant_locked(const AskPtr& ask, const wire::ObjectReply& reply);
     bool refuse_late_locked(const AskPtr& ask, const wire::ObjectReply& reply, Due& due);
     void return_locked(const AskPtr& ask, Due& due);
+    // Items that came and were not taken (object_stash.cc).
+    void keep_locked(const AskPtr& ask, Due& due);
+    bool answer_by_kept_locked(const AskPtr& ask, wire::Code code, Due& due);
+    void call_back_getter_locked(const Shared& object);
+    void lend_locked(Shared& object, const Holder& holder, std::uint64_t token);
     void gather(Ask& ask, const wire::ObjectReply& reply);
     void push_locked(AskPtr ask);
     void tell_locked(wire::ObjectOp op);
@@ -104,6 +115,7 @@ class ObjectPort final : public session::ObjectLink {
     void tell_change(const std::shared_ptr<WatchState>& watch,
                      Change change,
                      base::Blob body,
+                     std::vector<std::uint64_t> adopted,
                      Due& due);
 
     JobQueue& jobs_;

@@ -20,10 +20,14 @@ constexpr std::size_t kPagesUnderWay = 16;
 constexpr std::uint64_t kCellsAtOnce = 256;
 
 AskPtr from_stash(const SharedPtr& queue) {
-    const std::lock_guard lock{queue->mutex};
-    if (queue->stash.empty()) return nullptr;
-    AskPtr ask = std::move(queue->stash.front());
-    queue->stash.pop_front();
+    AskPtr ask;
+    {
+        const std::lock_guard lock{queue->mutex};
+        if (queue->stash.empty()) return nullptr;
+        ask = std::move(queue->stash.front());
+        queue->stash.pop_front();
+    }
+    queue->client->objects().retake(ask, queue, current_holder(*queue->client));
     return ask;
 }
 

@@ -46,6 +46,13 @@ wire::ObjectItem item_of(Item&& item, std::uint64_t& bytes) {
     std::sort(item.refs.begin(), item.refs.end());
     item.refs.erase(std::unique(item.refs.begin(), item.refs.end()), item.refs.end());
     out.refs = std::move(item.refs);
+    // The broker takes no frame with more, and its other operations would be lost with it.
+    if (out.key.size() > wire::kObjectKeyMax)
+        throw TooBig{"the packed key takes " + std::to_string(out.key.size()) +
+                     " bytes; the limit is " + std::to_string(wire::kObjectKeyMax)};
+    if (out.refs.size() > wire::kObjectRefsMax)
+        throw TooBig{"a value names at most " + std::to_string(wire::kObjectRefsMax) +
+                     " objects; it names " + std::to_string(out.refs.size())};
     const std::size_t size = item.body.size();
     bytes += size + out.key.size();
     std::byte* data = item.body.data();
@@ -190,7 +197,7 @@ SharedPtr object_arrived(std::uint64_t id,
         return known;
     }
     if (role == 0 && t_unpacking != nullptr && port.take_adopted(*t_unpacking, id)) {
-        identity.epoch = port.epoch();
+        identity.epoch = t_unpacking->epoch;
         return port.adopt(client, identity, true);
     }
     wire::ObjectOp op;
@@ -263,8 +270,8 @@ const Answer& await_answer(const AskPtr& ask) {
     Client& client = *ask->client;
     client.check_fork();
     const bool bounded = ask->op.timeout_ns >= 0;
-    Duration limit = bounded ? Duration{ask->op.timeout_ns} + kGrace : forever;
-    if (limit < Duration::zero()) limit = forever;
+    const Duration timeout{ask->op.timeout_ns};
+    Duration limit = bounded && timeout < forever - kGrace ? timeout + kGrace : forever;
     TaskScope* scope = task_scope();
     const std::stop_callback passed_on{scope != nullptr ? scope->stop : std::stop_token{},
                                        [&] { client.objects().interrupt(*ask); }};

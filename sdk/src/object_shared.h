@@ -101,7 +101,9 @@ class Ask : public std::enable_shared_from_this<Ask> {
     std::uint64_t epoch = 0;    ///< Of the port when it left,
     std::uint64_t silence = 0;  ///< and this.
     bool settled = false;
-    bool abandoned = false;
+    bool interrupted = false;            ///< Who asked wants it to end.
+    bool called_back = false;            ///< We do: what it waits for is kept in this process.
+    std::atomic<bool> abandoned{false};  ///< Nobody wants it; calls ask without the lock.
 
     bool is_settled() const { return (word.load(std::memory_order_acquire) & kDone) != 0; }
     /// Sleeps until settled or `until`.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <coroutine>
 #include <fstream>
 #include <mutex>
 #include <stdexcept>
@@ -91,6 +92,43 @@ CONFORMANCE(P11, ThrowingCallbackIsReportedAndLaterOnesFire, "EIT") {
     }
     forkmill::set_log_handler(nullptr);
     EXPECT_EQ(reports, 1);
+}
+
+namespace {
+
+/// A coroutine whose frame is in the caller's hands once it waits.
+struct Suspended {
+    struct promise_type {
+        Suspended get_return_object() {
+            return {std::coroutine_handle<promise_type>::from_promise(*this)};
+        }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() {}
+        void unhandled_exception() { std::terminate(); }
+    };
+    std::coroutine_handle<promise_type> handle;
+};
+template <class T>
+Suspended counts(forkmill::AsyncResult<T> result, std::atomic<int>& resumed) {
+    static_cast<void>(co_await std::move(result));
+    ++resumed;
+}
+
+}  // namespace
+
+CONFORMANCE(P11, ACoroutineThatIsDestroyedIsNotResumed, "EIT") {
+    Cluster cluster{size, {.workers = 1}};
+    forkmill::Pool pool{cluster.options()};
+    std::atomic<int> resumed{0};
+    std::atomic<int> waited{0};
+    const Suspended one = counts(pool.apply_async(sleep_ms, 100), resumed);
+    const Suspended many = counts(pool.map_async(sleep_ms, std::vector<int>{1, 1}), resumed);
+    counts(pool.apply_async(sleep_ms, 1), waited);
+    one.handle.destroy();
+    many.handle.destroy();
+    EXPECT_TRUE(wait_until(10, [&] { return waited == 1; })) << "it waits still";
+    EXPECT_EQ(resumed, 0);
 }
 
 CONFORMANCE(P12, GetWithTimeoutLeavesTheResultUsable, "EIT") {

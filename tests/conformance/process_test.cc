@@ -390,6 +390,9 @@ CONFORMANCE(X07, WaitTellsWhichAreReady, "E") {
     ::close(pair[0]);
     ::close(pair[1]);
     EXPECT_THROW(forkmill::wait({first.sentinel(), pair[1]}, 0s), forkmill::UsageError);
+    const auto asked = std::chrono::steady_clock::now();
+    EXPECT_THROW(forkmill::wait({first.sentinel(), -1}, 20s), forkmill::UsageError);
+    EXPECT_LT(std::chrono::steady_clock::now() - asked, 10s) << "it is refused, not waited for";
     EXPECT_TRUE(forkmill::wait({}).empty());
     first.kill();
     first.join();

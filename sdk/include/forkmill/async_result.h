@@ -134,17 +134,21 @@ class [[nodiscard]] AsyncResult {
         explicit Awaiter(AsyncResult result) : result_(std::move(result)) {}
         bool await_ready() const { return result_.ready(); }
         void await_suspend(std::coroutine_handle<> waiting) {
+            in_frame_ = std::make_shared<char>();
             if (result_.group_)
-                return detail::group_then(*result_.group_, [waiting] { waiting.resume(); });
-            detail::then(
-                *result_.client_, result_.ticket_, std::make_unique<detail::Resume>(waiting));
+                return detail::group_then(*result_.group_, detail::Resume{waiting, in_frame_});
+            detail::then(*result_.client_,
+                         result_.ticket_,
+                         std::make_unique<detail::Resume>(waiting, in_frame_));
         }
         T await_resume() { return std::move(result_).get(); }
 
       private:
         AsyncResult result_;
+        std::shared_ptr<void> in_frame_;
     };
-    /// Resumes on the pool's dispatcher, else on its callback thread.
+    /// Resumes on the pool's dispatcher, else on its callback thread; never once the coroutine is
+    /// destroyed, which is for that thread to do, or before the result is there.
     Awaiter operator co_await() && { return Awaiter{std::move(*this)}; }
 
   private:

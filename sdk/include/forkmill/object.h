@@ -102,18 +102,22 @@ class [[nodiscard]] Operation {
             std::make_shared<std::pair<OnValue, OnError>>(std::move(on_value), std::move(on_error));
         const detail::AskPtr ask = std::move(ask_);
         detail::then_answered(ask, [ask, finish = finish_, state] {
+            // What the callbacks throw is not the operation's error: they are called outside.
+            std::optional<std::conditional_t<std::is_void_v<T>, bool, T>> value;
             try {
                 if constexpr (std::is_void_v<T>) {
                     finish(*ask);
                 } else {
-                    std::optional<T> value;
                     value.emplace(finish(*ask));
-                    return state->first(std::move(*value));
                 }
             } catch (const Error& error) {
                 return state->second(error);
             }
-            if constexpr (std::is_void_v<T>) state->first();
+            if constexpr (std::is_void_v<T>) {
+                state->first();
+            } else {
+                state->first(std::move(*value));
+            }
         });
     }
 
@@ -155,13 +159,5 @@ class FORKMILL_API Watch {
     detail::WatchPtr state_;
 };
 
-namespace detail {
-
-/// Reads an answer of nothing.
-FORKMILL_API void finish_done(Ask& ask);
-/// False at the timeout.
-FORKMILL_API bool finish_in_time(Ask& ask);
-
-}  // namespace detail
 }  // namespace v0
 }  // namespace forkmill

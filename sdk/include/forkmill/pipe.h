@@ -56,8 +56,9 @@ class Connection {
     T recv_for(Duration timeout) { return recv_async(timeout).get(); }
     /// Empty: none is there.
     std::optional<T> try_recv() {
-        if (!poll()) return std::nullopt;
-        return recv();
+        return Operation<std::optional<T>>{detail::ask_get(end(in_), Duration::zero()),
+                                           detail::value_if_there<T>}
+            .get();
     }
     Operation<T> recv_async(Duration timeout = forever) {
         return {detail::ask_get(end(in_), timeout), [](detail::Ask& ask) {

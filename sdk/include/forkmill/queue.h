@@ -61,11 +61,7 @@ class Queue : public Object {
     /// Empty: so is the queue.
     std::optional<T> try_get() {
         return Operation<std::optional<T>>{detail::ask_get(shared_, Duration::zero()),
-                                           [](detail::Ask& ask) -> std::optional<T> {
-                                               if (!detail::finish_in_time(ask))
-                                                   return std::nullopt;
-                                               return detail::first_value<T>(ask);
-                                           }}
+                                           detail::value_if_there<T>}
             .get();
     }
     Operation<T> get_async(Duration timeout = forever) {

@@ -134,6 +134,44 @@ TEST(ObjectPort, ADroppedGetIsInterruptedAndALateItemIsForTheNext) {
     EXPECT_EQ(fake.count(wire::ObjectVerb::Get), 1U);
 }
 
+TEST(ObjectPort, WhoWaitsAtTheBrokerGetsWhatIsKeptHere) {
+    FakeObjects fake;
+    auto queue = queue_of<int>(fake);
+    auto waits = queue.get_async();
+    auto waits_too = queue.get_async();
+    fake.pump();
+    for (int i = 0; i < 2; ++i) {
+        auto dropped = queue.get_async();
+        fake.pump();
+    }
+    fake.pump();
+    const auto gets = fake.of(wire::ObjectVerb::Get);
+    ASSERT_EQ(gets.size(), 4U);
+    const auto called_back = [&](const wire::ObjectOp& get) {
+        fake.pump();
+        const auto all = fake.of(wire::ObjectVerb::Interrupt);
+        return std::count_if(
+            all.begin(), all.end(), [&](const wire::ObjectOp& op) { return op.token == get.op; });
+    };
+    EXPECT_EQ(called_back(gets[0]), 0);
+    fake.answer(gets[2], Code::None, [](auto& reply) { reply.items.push_back(item_of(7)); });
+    EXPECT_EQ(called_back(gets[0]), 1) << "an item came, and it waits elsewhere";
+    fake.answer(gets[0], Code::TaskCancelled);
+    EXPECT_EQ(waits.get(), 7);
+
+    fake.answer(gets[3], Code::None, [](auto& reply) { reply.items.push_back(item_of(8)); });
+    EXPECT_EQ(called_back(gets[1]), 1);
+    EXPECT_EQ(queue.get(), 8) << "another was faster";
+    fake.answer(gets[1], Code::TaskCancelled);
+    fake.pump();
+    EXPECT_FALSE(waits_too.ready()) << "it goes on waiting";
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Get), 5U);
+    fake.answer(fake.of(wire::ObjectVerb::Get)[4], Code::None, [](auto& reply) {
+        reply.items.push_back(item_of(9));
+    });
+    EXPECT_EQ(waits_too.get(), 9);
+}
+
 TEST(ObjectPort, ADroppedLockIsReleased) {
     FakeObjects fake;
     auto lock = made(fake, [&] { return Lock{fake.pool}; });
@@ -173,6 +211,18 @@ TEST(ObjectPort, ANewIncarnationEndsWhatWasAskedButForOpens) {
     fake.pump();
     for (const wire::ObjectOp& op : fake.of(wire::ObjectVerb::Close))
         EXPECT_NE(op.object, 100U) << "ids of an earlier incarnation never leave";
+}
+
+TEST(ObjectPort, AnOpenThatEndedBeforeItLeftDoesNotLeaveLater) {
+    FakeObjects fake;
+    std::thread opener{[&] { EXPECT_THROW(Queue<int>{fake.pool}, Cancelled); }};
+    ASSERT_TRUE(test::wait_until([&] { return fake.port().peek_operation() != nullptr; }, 10s));
+    fake.port().end(Code::TaskCancelled, "the session was given up");
+    opener.join();
+    fake.port().revive();
+    fake.port().on_objects_lost();
+    fake.pump();
+    EXPECT_EQ(fake.count(wire::ObjectVerb::Open), 0U) << "nobody would close what it opens";
 }
 
 TEST(ObjectPort, TheEndOfThePoolEndsWhoWaits) {
@@ -348,6 +398,214 @@ TEST(ObjectPort, AnOperationIsAwaited) {
     fake.answer(gets[0], Code::None, [](auto& reply) { reply.items.push_back(item_of(7)); });
     fake.answer(gets[1], Code::QueueEmpty);
     EXPECT_TRUE(test::wait_until([&] { return first == 7 && second == -1; }, 10s));
+}
+
+struct Suspended {
+    struct promise_type {
+        Suspended get_return_object() {
+            return {std::coroutine_handle<promise_type>::from_promise(*this)};
+        }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() {}
+        void unhandled_exception() { std::terminate(); }
+    };
+    std::coroutine_handle<promise_type> handle;
+};
+Suspended resumes(Queue<int> queue, std::atomic<int>& resumed) {
+    try {
+        static_cast<void>(co_await queue.get_async());
+    } catch (const Error&) {
+    }
+    ++resumed;
+}
+
+TEST(ObjectPort, ACoroutineThatIsDestroyedIsNotResumed) {
+    FakeObjects fake;
+    auto queue = queue_of<int>(fake);
+    std::atomic<int> resumed{0};
+    const Suspended waits = resumes(queue, resumed);
+    fake.pump();
+    waits.handle.destroy();
+    fake.answer(fake.of(wire::ObjectVerb::Get).at(0), Code::TaskCancelled);
+    std::atomic<bool> after{false};
+    auto next = queue.put_async(1);
+    std::move(next).then([&] { after = true; }, [](const Error&) {});
+    fake.pump();
+    fake.answer(fake.of(wire::ObjectVerb::Put).at(0), Code::None);
+    ASSERT_TRUE(test::wait_until([&] { return after.load(); }, 10s));
+    EXPECT_EQ(resumed, 0);
+}
+
+TEST(ObjectPort, WhatWasKeptIsKeptAgainWhenItIsDroppedAgain) {
+    FakeObjects fake;
+    auto [here, there] = made(fake, [&] { return pipe<int>(fake.pool); });
+    fake.answerer = [](const wire::ObjectOp& op, wire::ObjectReply& reply) {
+        if (op.verb == wire::ObjectVerb::Get) reply.items.push_back(item_of(7));
+        return true;
+    };
+    fake.serve();
+    EXPECT_TRUE(here.poll());
+    { auto dropped = here.recv_async(); }
+    { auto dropped = here.recv_async(); }
+    EXPECT_EQ(here.recv(), 7);
+    fake.stop();
+    EXPECT_EQ(fake.count(wire::ObjectVerb::Get), 1U) << "the item that poll() found";
+}
+
+TEST(ObjectPort, ALentItemThatWasKeptIsDoneByWhoGetsIt) {
+    FakeObjects fake;
+    auto queue = made(fake, [&] { return Queue<int>{fake.pool, {.leased = true}}; });
+    {
+        auto dropped = queue.get_async();
+        fake.pump();
+    }
+    fake.answer(fake.of(wire::ObjectVerb::Get).at(0), Code::None, [](auto& reply) {
+        reply.items.push_back(item_of(5));
+        reply.token = 77;
+    });
+    EXPECT_THROW(queue.task_done(), UsageError) << "nobody has it yet";
+    EXPECT_EQ(queue.get(), 5);
+    fake.answerer = [](const wire::ObjectOp&, wire::ObjectReply&) { return true; };
+    fake.serve();
+    EXPECT_NO_THROW(queue.task_done());
+    fake.stop();
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Done), 1U);
+    EXPECT_EQ(fake.of(wire::ObjectVerb::Done)[0].token, 77U);
+}
+
+TEST(ObjectPort, ATryToReceiveNeverWaits) {
+    FakeObjects fake;
+    auto [here, there] = made(fake, [&] { return pipe<int>(fake.pool); });
+    fake.answerer = [](const wire::ObjectOp& op, wire::ObjectReply& reply) {
+        EXPECT_EQ(op.timeout_ns, 0);
+        reply.code = Code::QueueEmpty;
+        return true;
+    };
+    fake.serve();
+    EXPECT_EQ(here.try_recv(), std::nullopt);
+    fake.answerer = [](const wire::ObjectOp& op, wire::ObjectReply& reply) {
+        EXPECT_EQ(op.timeout_ns, 0);
+        reply.items.push_back(item_of(7));
+        return true;
+    };
+    EXPECT_EQ(here.try_recv(), 7);
+    fake.stop();
+    EXPECT_EQ(fake.count(wire::ObjectVerb::Get), 2U);
+}
+
+TEST(ObjectPort, ALockThatWasLetGoOfDuringADroppedWaitIsNotKept) {
+    FakeObjects fake;
+    auto lock = made(fake, [&] { return RLock{fake.pool}; });
+    auto condition = made(fake, [&] { return Condition{fake.pool, lock}; });
+    auto acquire = lock.lock_async();
+    fake.pump();
+    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
+        reply.token = 9;
+        reply.value = 1;
+    });
+    acquire.get();
+    {
+        auto dropped = condition.wait_async();
+        fake.pump();
+    }
+    lock.unlock();  // As a guard does after an exception of the wait.
+    fake.pump();
+    fake.answer(fake.of(wire::ObjectVerb::Wait).at(0), Code::TaskCancelled, [](auto& reply) {
+        reply.token = 12;
+        reply.value = 1;
+    });
+    fake.pump();
+    EXPECT_FALSE(lock.owns());
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 2U) << "nobody else would release it";
+    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[1].token, 12U);
+}
+
+TEST(ObjectPort, WhatACallbackThrowsIsNotTheOperationsError) {
+    FakeObjects fake;
+    auto queue = queue_of<int>(fake);
+    std::atomic<int> values{0};
+    std::atomic<int> errors{0};
+    const auto get = [&] {
+        auto got = queue.get_async();
+        std::move(got).then(
+            [&](int) {
+                ++values;
+                throw UsageError("of the user");
+            },
+            [&](const Error&) { ++errors; });
+        fake.pump();
+        fake.answer(fake.of(wire::ObjectVerb::Get).back(), Code::None, [](auto& reply) {
+            reply.items.push_back(item_of(7));
+        });
+    };
+    get();
+    get();
+    ASSERT_TRUE(test::wait_until([&] { return values == 2; }, 10s));
+    EXPECT_EQ(errors, 0);
+}
+
+TEST(ObjectPort, WhatNoFrameMayCarryIsRefusedHere) {
+    FakeObjects fake;
+    auto dict = made(fake, [&] { return Dict<std::string, int>{fake.pool}; });
+    auto queue = queue_of<std::vector<Queue<int>>>(fake);
+    auto inner = made(fake, [&] {
+        std::vector<Queue<int>> all;
+        for (std::size_t i = 0; i <= wire::kObjectRefsMax; ++i) all.emplace_back(fake.pool);
+        return all;
+    });
+    fake.answerer = [](const wire::ObjectOp&, wire::ObjectReply&) { return true; };
+    fake.serve();
+    EXPECT_THROW(dict.set(std::string(wire::kObjectKeyMax, 'k'), 1), TooBig);
+    EXPECT_NO_THROW(dict.set(std::string(wire::kObjectKeyMax - 3, 'k'), 1));
+    EXPECT_THROW(queue.put(inner), TooBig);
+    inner.pop_back();
+    EXPECT_NO_THROW(queue.put(inner));
+    fake.stop();
+}
+
+TEST(ObjectPort, ATimeoutBeyondAllTimeIsNone) {
+    FakeObjects fake;
+    auto queue = queue_of<int>(fake);
+    fake.answerer = [](const wire::ObjectOp&, wire::ObjectReply& reply) {
+        reply.items.push_back(item_of(7));
+        return true;
+    };
+    fake.serve();
+    EXPECT_EQ(queue.get_for(Duration::max() - 1ns), 7);
+    EXPECT_EQ(queue.get_for(Duration::min()), 7);
+    fake.stop();
+}
+
+TEST(ObjectPort, HandlesThatAWatchBringsAreAdoptedAndTheRestClosed) {
+    FakeObjects fake;
+    auto value = made(fake, [&] { return Value<Queue<int>>{fake.pool, Queue<int>{fake.pool}}; });
+    fake.answerer = [](const wire::ObjectOp&, wire::ObjectReply&) { return true; };
+    std::atomic<std::uint64_t> seen{0};
+    fake.serve();
+    auto watch = std::make_unique<Watch>(value.watch([&](std::optional<Queue<int>> now) {
+        if (now) seen = now->id();
+    }));
+    fake.stop();
+    fake.pump();
+    const std::size_t opens = fake.count(wire::ObjectVerb::Open);
+    const auto closes = [&](std::uint64_t id) {
+        fake.pump();
+        std::size_t count = 0;
+        for (const wire::ObjectOp& op : fake.of(wire::ObjectVerb::Close)) count += op.object == id;
+        return count;
+    };
+    wire::ObjectEvent event;
+    event.watch = fake.of(wire::ObjectVerb::Watch).at(0).op;
+    event.change = wire::ObjectChange::Written;
+    event.items.push_back(item_of(std::uint64_t{555}, {555, 777}));
+    fake.port().on_event(event);
+    ASSERT_TRUE(test::wait_until([&] { return seen == 555 && closes(777) == 1; }, 10s));
+    EXPECT_TRUE(test::wait_until([&] { return closes(555) == 1; }, 10s)) << "its copy is gone";
+    EXPECT_EQ(fake.count(wire::ObjectVerb::Open), opens) << "the event brought the handle";
+    watch.reset();
+    fake.port().on_event(event);
+    EXPECT_TRUE(test::wait_until([&] { return closes(555) == 2 && closes(777) == 2; }, 10s));
 }
 
 TEST(ObjectPort, RefusalsArriveAsTheirErrors) {

@@ -88,6 +88,80 @@ TEST(ObjectDict, IfAbsentLeavesWhatIsThere) {
     EXPECT_EQ(d.value(d.read("k")), "1");
 }
 
+TEST(ObjectDict, WhatIsAnsweredIsNoLargerThanAPayload) {
+    Config config;
+    config.payload_max = 1000;
+    Sharing s{config};
+    const auto a = s.client();
+    const auto dict = s.open(a, {.kind = Kind::Dict, .capacity = 9});
+    const std::string big(600, 'x');
+    for (const char* key : {"1", "2"})
+        s.ask(a, {.verb = Verb::Write, .object = dict, .items = {{key, big}}});
+    const Items both{{"1", "new"}, {"2", "new"}};
+    for (const std::uint32_t flag : {wire::kOpOld, wire::kOpIfAbsent})
+        EXPECT_EQ(s.code_of(a, {.verb = Verb::Write, .object = dict, .flags = flag, .items = both}),
+                  Code::ResultTooBig);
+    for (const std::uint32_t more : {0U, std::uint32_t{wire::kOpAll}})
+        EXPECT_EQ(
+            s.code_of(
+                a,
+                {.verb = Verb::Erase, .object = dict, .flags = wire::kOpOld | more, .items = both}),
+            Code::ResultTooBig);
+    const auto left = s.ask(a, {.verb = Verb::Read, .object = dict, .items = {{"2", ""}}});
+    EXPECT_EQ(s.value(left), big) << "what was refused changed nothing";
+    const auto list = s.open(a, {.kind = Kind::List, .capacity = 9});
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 2});
+    for (const ObjectId object : {list, cells}) {
+        for (int i = 0; i < 2; ++i)
+            s.ask(a, {.verb = Verb::Write, .object = object, .index = i, .items = {{"", big}}});
+        EXPECT_EQ(s.code_of(a,
+                            {.verb = Verb::Write,
+                             .object = object,
+                             .flags = wire::kOpOld,
+                             .count = 2,
+                             .items = both}),
+                  Code::ResultTooBig);
+        EXPECT_EQ(s.value(s.ask(a, {.verb = Verb::Read, .object = object, .count = 1})), big);
+    }
+}
+
+TEST(ObjectList, ManySmallItemsAreMoreThanTheirBytes) {
+    Config config;
+    config.payload_max = 10'000;
+    Sharing s{config};
+    const auto a = s.client();
+    const auto list = s.open(a, {.kind = Kind::List, .capacity = 1000});
+    for (int i = 0; i < 200; ++i)
+        s.ask(a, {.verb = Verb::Write, .object = list, .index = 0, .items = {{"", ""}}});
+    const auto read = [&](std::uint64_t count) {
+        return s.code_of(a, {.verb = Verb::Read, .object = list, .count = count});
+    };
+    EXPECT_EQ(read(0), Code::ResultTooBig);
+    EXPECT_EQ(read(100), Code::None);
+    const auto largest = s.ask(a,
+                               {.verb = Verb::Write,
+                                .object = list,
+                                .items = {{"", std::string(config.payload_max, 'x')}}});
+    EXPECT_EQ(s.code(largest), Code::None);
+    EXPECT_EQ(read(1), Code::None) << "what can be written can be read";
+}
+
+TEST(ObjectList, MuchInOneTurnIsReadOverSeveral) {
+    Sharing s;
+    const auto a = s.client();
+    const auto list = s.open(a, {.kind = Kind::List, .capacity = 100'000});
+    const Items some(500, {"", ""});
+    for (int i = 0; i < 100; ++i)
+        s.ask(a, {.verb = Verb::Write, .object = list, .index = 0, .items = some});
+    s.automatic = false;
+    std::vector<std::uint64_t> reads;
+    for (int i = 0; i < 4; ++i) reads.push_back(s.ask(a, {.verb = Verb::Read, .object = list}));
+    EXPECT_FALSE(s.waiting(reads[0]));
+    EXPECT_TRUE(s.waiting(reads[1])) << "fifty thousand values of no bytes are megabytes";
+    for (int i = 0; i < 4; ++i) s.schedule();
+    EXPECT_EQ(s.code(reads[3]), Code::None);
+}
+
 TEST(ObjectDict, HoldsNoMoreThanItsCapacity) {
     WithDict d;
     d.write({{"1", ""}, {"2", ""}, {"3", ""}});
@@ -140,6 +214,47 @@ TEST(ObjectList, IsReplacedWholeOnlyIfNobodyChangedIt) {
     l.splice(wire::kListEnd, 0, {"c"});
     EXPECT_EQ(l.code(l.splice(0, 2, {"a", "b"}, wire::kOpIfVersion, version)), Code::ValueChanged);
     EXPECT_EQ(l.all().size(), 3U);
+}
+
+TEST(ObjectList, AChangeOfWhatShrankMeanwhileIsToldSo) {
+    WithList l;
+    const auto made = l.splice(wire::kListEnd, 0, {"c", "b", "a"});
+    const std::uint64_t version = l.answer(made).version;
+    l.splice(-1, 1, {});
+    EXPECT_EQ(l.code(l.splice(0, 3, {"a", "b", "c"}, wire::kOpIfVersion, version)),
+              Code::ValueChanged)
+        << "whoever read it reads it again, and is not told that its index is wrong";
+    EXPECT_EQ(l.all().size(), 2U);
+}
+
+TEST(ObjectArray, TheVersionOfARangeIsTheWholes) {
+    Sharing s;
+    const auto a = s.client();
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 3});
+    const auto read = [&](std::uint64_t count, std::uint32_t flags, std::uint64_t version) {
+        return s.ask(a,
+                     {.verb = Verb::Read,
+                      .object = cells,
+                      .flags = flags,
+                      .version = version,
+                      .count = count});
+    };
+    const std::uint64_t before = s.answer(read(0, 0, 0)).version;
+    s.ask(a, {.verb = Verb::Write, .object = cells, .index = 2, .items = {{"", "x"}}});
+    EXPECT_EQ(s.code(read(0, wire::kOpIfVersion, before)), Code::ValueChanged);
+    EXPECT_EQ(s.code(read(1, wire::kOpIfVersion, before)), Code::None) << "that cell is as it was";
+}
+
+TEST(ObjectArray, SwapsKeepItsBytes) {
+    Sharing s;
+    const auto a = s.client();
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 2, .bytes = 3000});
+    const auto swap = [&](std::size_t bytes) {
+        return s.code_of(
+            a, {.verb = Verb::Swap, .object = cells, .items = {{"", std::string(bytes, 'x')}}});
+    };
+    EXPECT_EQ(swap(5000), Code::ObjectLimit);
+    EXPECT_EQ(swap(1000), Code::None);
 }
 
 TEST(ObjectArray, NumbersAreAddedInTheBroker) {
@@ -225,6 +340,45 @@ TEST(ObjectWatch, ASlowWatcherHearsOfTheNewestWhenItCan) {
     d.ask(d.a, {.verb = Verb::Remove, .object = d.dict});
     ASSERT_EQ(d.events.size(), 2U);
     EXPECT_EQ(d.events[1].second.change, wire::ObjectChange::Gone);
+}
+
+TEST(ObjectWatch, WhoIsOnlyToldOfChangesHearsThemAll) {
+    WithDict d;
+    const auto b = d.client();
+    d.share(b, d.dict);
+    d.ask(b, {.verb = Verb::Watch, .object = d.dict, .items = {{"k", ""}}});
+    const std::string big(1 << 20, 'x');
+    for (std::size_t i = 1; i <= 9; ++i) {
+        d.write({{"k", big}});
+        d.schedule();
+        EXPECT_EQ(d.events.size(), i) << "more than one turn's bytes were told in many turns";
+    }
+    const auto read = d.ask(b, {.verb = Verb::Read, .object = d.dict, .items = {{"k", ""}}});
+    EXPECT_EQ(d.code(read), Code::None);
+}
+
+TEST(ObjectWatch, MuchInOneTurnIsToldOverSeveral) {
+    Sharing s;
+    const auto a = s.client();
+    const auto b = s.client();
+    const auto cells = s.open(a, {.kind = Kind::Array, .capacity = 12});
+    s.share(b, cells);
+    for (int i = 0; i < 12; ++i) s.ask(b, {.verb = Verb::Watch, .object = cells, .index = i});
+    s.automatic = false;
+    for (int i = 0; i < 12; ++i)
+        s.ask(a,
+              {.verb = Verb::Write,
+               .object = cells,
+               .index = i,
+               .items = {{"", std::string(1 << 20, 'x')}}});
+    s.schedule();
+    EXPECT_LT(s.events.size(), 12U);
+    for (int i = 0; i < 4; ++i) {
+        EXPECT_TRUE(s.events.size() == 12 || s.engine->next_timer() <= s.now) << "who goes on?";
+        s.schedule();
+    }
+    EXPECT_EQ(s.events.size(), 12U);
+    EXPECT_EQ(s.engine->next_timer(), base::kNever) << "no turn for nothing";
 }
 
 TEST(ObjectWatch, ArraysAndEventsAreWatchedToo) {

@@ -366,4 +366,89 @@ TEST(ObjectModel, AnythingAtAllKeepsEveryInvariant) {
     }
 }
 
+/// What is asked of each kind, as often as it stands there.
+const std::map<Kind, std::vector<Verb>>& usual_verbs() {
+    static const std::map<Kind, std::vector<Verb>> verbs{
+        {Kind::Queue, {Verb::Put, Verb::Put, Verb::Get, Verb::Get, Verb::Done, Verb::Join}},
+        {Kind::Lock, {Verb::Acquire, Verb::Acquire, Verb::Release, Verb::Release}},
+        {Kind::Semaphore, {Verb::Acquire, Verb::Acquire, Verb::Release}},
+        {Kind::Condition, {Verb::Wait, Verb::Notify}},
+        {Kind::Event, {Verb::Wait, Verb::Notify, Verb::Reset, Verb::Watch}},
+        {Kind::Barrier, {Verb::Wait, Verb::Wait, Verb::Wait, Verb::Release, Verb::Reset}},
+        {Kind::Dict, {Verb::Read, Verb::Write, Verb::Erase, Verb::Watch}},
+        {Kind::List, {Verb::Read, Verb::Write}},
+        {Kind::Array, {Verb::Read, Verb::Write, Verb::Swap, Verb::Watch}},
+    };
+    return verbs;
+}
+
+/// The same where it is crowded: everybody has handles of one object of each kind, and what is
+/// asked mostly makes sense, so lines are long.
+TEST(ObjectModel, ACrowdAtFewObjectsKeepsEveryInvariant) {
+    for (int seed = 1; seed <= forkmill::test::full_or_twentieth(4000); ++seed) {
+        std::mt19937_64 random{static_cast<std::uint64_t>(seed)};
+        const auto below = [&](std::uint64_t n) { return random() % n; };
+        Config config;
+        config.waits_per_session_max = 12;
+        Sharing s{config};
+        std::vector<SessionIx> sessions = {s.client(), s.client(), s.client(), s.client()};
+        std::vector<std::pair<Kind, ObjectId>> objects;
+        const auto lock = s.lock(sessions[0], below(2) == 0 ? wire::kOpReentrant : 0U);
+        objects.emplace_back(Kind::Lock, lock);
+        for (const auto& [kind, some] : usual_verbs()) {
+            if (kind == Kind::Lock) continue;
+            const auto flags = static_cast<std::uint32_t>((below(2) * wire::kOpLeased) |
+                                                          (below(2) * wire::kOpAction));
+            const wire::ObjectShape shape{
+                .kind = kind, .capacity = 3, .initial = below(2), .lock = lock};
+            objects.emplace_back(kind, s.open(sessions[0], shape, flags));
+        }
+        const auto join = [&](SessionIx who) {
+            for (const auto& [kind, id] : objects) s.share(who, id);
+        };
+        for (std::size_t i = 1; i < sessions.size(); ++i) join(sessions[i]);
+        std::vector<std::uint64_t> asked;
+        std::vector<std::uint64_t> tokens{0};
+        for (int i = 0; i < 400; ++i) {
+            SessionIx& who = sessions[below(sessions.size())];
+            const std::uint64_t dice = below(60);
+            if (dice == 0 && &who != sessions.data()) {
+                s.close(who);
+                who = s.client();
+                join(who);
+            } else if (dice < 3) {
+                s.disconnect(who);
+            } else if (dice < 6) {
+                s.reconnect(who);
+            } else if (dice < 8) {
+                s.writable(who, below(2) == 0);
+            } else if (dice < 10) {
+                s.pass(std::chrono::milliseconds{below(4000)});
+            } else if (dice < 12 && !asked.empty()) {
+                s.ask(who, {.verb = Verb::Interrupt, .token = asked[below(asked.size())]});
+            } else {
+                const auto& [kind, id] = objects[below(objects.size())];
+                const std::vector<Verb>& some = usual_verbs().at(kind);
+                const auto op =
+                    s.ask(who,
+                          {.verb = some[below(some.size())],
+                           .object = id,
+                           .flags = static_cast<std::uint32_t>(below(2) * wire::kOpOld),
+                           .owner = below(2),
+                           .timeout = below(3) == 0 ? base::Duration{-1} : base::Duration{1500ms},
+                           .token = below(3) == 0 ? tokens[below(tokens.size())] : 0,
+                           .index = static_cast<std::int64_t>(below(2)),
+                           .count = below(4),
+                           .items = {{"k" + std::to_string(below(3)), "value"}}});
+                asked.push_back(op);
+                if (!s.waiting(op) && s.answer(op).token != 0) tokens.push_back(s.answer(op).token);
+            }
+            if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << ", step " << i;
+        }
+        for (const SessionIx who : sessions) s.close(who);
+        ASSERT_EQ(s.engine->snapshot(s.now).memory_used, 0U) << "seed " << seed;
+        ASSERT_EQ(s.objects(), 0U) << "seed " << seed;
+    }
+}
+
 }  // namespace forkmill::engine::test

@@ -245,6 +245,22 @@ TEST(ObjectSemaphore, WhoGivesUpLetsTheNextGoOn) {
     EXPECT_EQ(s.code(one), Code::None);
 }
 
+TEST(ObjectSemaphore, WhoGoesAwayLetsTheNextGoOn) {
+    Sharing s;
+    const auto a = s.client();
+    const auto b = s.client();
+    const auto sem = s.open(a, {.kind = Kind::Semaphore, .capacity = 9, .initial = 1});
+    s.share(b, sem);
+    const auto many = s.ask(b, {.verb = Verb::Acquire, .object = sem, .count = 3});
+    const auto one = s.acquire(a, sem);
+    EXPECT_TRUE(s.waiting(one));
+    s.disconnect(b);
+    EXPECT_EQ(s.code(one), Code::None) << "it was first among those who are there";
+    s.reconnect(b);
+    s.ask(a, {.verb = Verb::Release, .object = sem, .count = 3});
+    EXPECT_EQ(s.code(many), Code::None) << "its place was kept";
+}
+
 struct WithCondition : Sharing {
     SessionIx a = client();
     ObjectId held = lock(a, wire::kOpReentrant);
@@ -332,6 +348,21 @@ TEST(ObjectCondition, AnInterruptedWaitHasItsLockAgain) {
     EXPECT_EQ(c.answer(c.ask(c.a, {.verb = Verb::Interrupt, .token = waits})).value, 1);
     EXPECT_EQ(c.code(waits), Code::TaskCancelled);
     EXPECT_NE(c.answer(waits).token, 0U);
+}
+
+TEST(ObjectCondition, AWaiterThatWasNotifiedIsNotInterruptedAnyMore) {
+    WithCondition c;
+    c.acquire(c.a, c.held, 1);
+    const auto first = c.wait(1);
+    c.acquire(c.a, c.held, 2);
+    const auto second = c.wait(2);
+    c.acquire(c.a, c.held, 3);
+    c.notify(3, 1);
+    const auto told = c.ask(c.a, {.verb = Verb::Interrupt, .token = first});
+    EXPECT_EQ(c.answer(told).value, 0);
+    c.release(c.a, c.held, 3);
+    EXPECT_EQ(c.code(first), Code::None) << "else nobody would act on what it was notified of";
+    EXPECT_TRUE(c.waiting(second));
 }
 
 TEST(ObjectEvent, ASetReleasesEveryWaiter) {

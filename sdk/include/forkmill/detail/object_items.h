@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -57,6 +58,12 @@ T first_value(Ask& ask) {
         if (answer.items.empty()) throw ProtocolError{"an answer without its item"};
         return unpack<T>(answer.items.front().body);
     });
+}
+/// Nothing at the timeout.
+template <class T>
+std::optional<T> value_if_there(Ask& ask) {
+    if (!finish_in_time(ask)) return std::nullopt;
+    return first_value<T>(ask);
 }
 
 /// What a cell of an array holds: numbers as eight bytes, on which the broker can add.

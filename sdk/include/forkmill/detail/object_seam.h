@@ -165,6 +165,10 @@ FORKMILL_API void abandon(const AskPtr& ask) noexcept;
 /// Asks, waits, and throws unless it was done.
 FORKMILL_API AskPtr perform(const SharedPtr& object, Request request);
 FORKMILL_API const Answer& answer_of(const Ask& ask);
+/// Reads an answer of nothing.
+FORKMILL_API void finish_done(Ask& ask);
+/// False at the timeout.
+FORKMILL_API bool finish_in_time(Ask& ask);
 
 /// While it lives, handles unpacked on this thread are those the answer brought.
 class FORKMILL_API Unpacking {
@@ -195,6 +199,7 @@ struct Change {
     bool erased = false;  ///< The key.
     bool whole = false;   ///< Something in the object.
     Bytes body;
+    Ask* brought = nullptr;  ///< The handles in `body`, as an answer brings them.
 };
 class WatchState;
 using WatchPtr = std::shared_ptr<WatchState>;

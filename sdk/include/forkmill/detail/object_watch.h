@@ -26,7 +26,9 @@ Watch watch_value(const SharedPtr& object,
                            if (change.erased || change.gone) {
                                call(std::optional<T>{});
                            } else {
-                               call(std::optional<T>{decode(change.body)});
+                               call(read_answer(*change.brought, [&](const Answer&) {
+                                   return std::optional<T>{decode(change.body)};
+                               }));
                            }
                        })};
 }

@@ -4,6 +4,7 @@
 
 #include <coroutine>
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -81,13 +82,19 @@ class CallbackPair final : public Completion {
     OnError on_error_;
 };
 
+/// Resumes a coroutine that waits; not one whose frame was destroyed, and what is in it.
 class Resume final : public Completion {
   public:
-    explicit Resume(std::coroutine_handle<> waiting) : waiting_(waiting) {}
-    void run(const SettledView&) override { waiting_.resume(); }
+    Resume(std::coroutine_handle<> waiting, std::weak_ptr<void> in_frame)
+        : waiting_(waiting), in_frame_(std::move(in_frame)) {}
+    void run(const SettledView&) override { (*this)(); }
+    void operator()() const {
+        if (!in_frame_.expired()) waiting_.resume();
+    }
 
   private:
     std::coroutine_handle<> waiting_;
+    std::weak_ptr<void> in_frame_;
 };
 
 }  // namespace detail
