@@ -324,7 +324,7 @@ void ObjectPort::abandon(Ask& ask) noexcept {
     Due due;
     {
         const std::lock_guard lock{mutex_};
-        if (std::exchange(ask.abandoned, true)) return;
+        if (ask.abandoned.exchange(true)) return;
         if (ask.settled) {
             if (const AskPtr self = ask.weak_from_this().lock()) {
                 // Granted already: its owner lets go of it again.

@@ -285,7 +285,12 @@ void then_answered(const AskPtr& ask, std::function<void()> call) {
     if (!ask) throw UsageError{"the outcome of this operation was taken already"};
     ask->client->check_fork();
     ask->client->start_callbacks();
-    ask->client->objects().then(ask, std::move(call));
+    // Whoever drops it, as a coroutine that is destroyed does, is not called any more, also when
+    // the call was due already.
+    ask->client->objects().then(ask, [weak = ask->weak_from_this(), call = std::move(call)] {
+        const AskPtr held = weak.lock();
+        if (held && !held->abandoned) call();
+    });
 }
 
 void abandon(const AskPtr& ask) noexcept {

@@ -96,7 +96,7 @@ class Ask : public std::enable_shared_from_this<Ask> {
     std::uint64_t epoch = 0;    ///< Of the port when it left,
     std::uint64_t silence = 0;  ///< and this.
     bool settled = false;
-    bool abandoned = false;
+    std::atomic<bool> abandoned{false};  ///< Read by callbacks that were due already, too.
 
     bool is_settled() const { return (word.load(std::memory_order_acquire) & kDone) != 0; }
     /// Sleeps until settled or `until`.
