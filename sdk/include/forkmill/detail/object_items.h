@@ -4,6 +4,7 @@
 
 #include <concepts>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -57,6 +58,23 @@ T first_value(Ask& ask) {
         if (answer.items.empty()) throw ProtocolError{"an answer without its item"};
         return unpack<T>(answer.items.front().body);
     });
+}
+template <class T>
+T finish_value(Ask& ask) {
+    finish_done(ask);
+    return first_value<T>(ask);
+}
+/// Nothing at the timeout.
+template <class T>
+std::optional<T> finish_got(Ask& ask) {
+    if (!finish_in_time(ask)) return std::nullopt;
+    return first_value<T>(ask);
+}
+/// Nothing: what was named is not there.
+template <class T>
+std::optional<T> finish_found(Ask& ask) {
+    if (!finish_there(ask)) return std::nullopt;
+    return first_value<T>(ask);
 }
 
 /// What a cell of an array holds: numbers as eight bytes, on which the broker can add.
