@@ -32,8 +32,8 @@ class Routine {
             bool await_ready() const noexcept { return false; }
             /// It is suspended here, so whoever sees `done` may destroy it.
             void await_suspend(std::coroutine_handle<promise_type> ended) const noexcept {
-                const std::shared_ptr<State> state = ended.promise().state;
-                state->done = true;
+                const std::shared_ptr<State> kept = ended.promise().state;
+                kept->done = true;
             }
             void await_resume() const noexcept {}
         };
