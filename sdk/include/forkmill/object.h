@@ -15,14 +15,15 @@
 //
 // A call `x` that takes one message is `x_async(…).get()`: x_async gives an Operation, which can be
 // awaited. What takes several messages, with code of the caller's between them or content beyond
-// one of them, has no such form: update(), modify() and what a List makes of modify(), extend();
-// nor has the making of a handle. What can be told at once (a handle that names nothing, a lock
-// that is not held here, Busy) is thrown by x_async itself.
+// one of them, has no such form: update(), extend(), and modify() with what a List makes of it; nor
+// has the making of a handle. What can be told at once (a handle that names nothing, a lock that is
+// not held here, Busy) is thrown by x_async itself.
 //
 // An operation that waits ends with what it waits for, its timeout, or a typed error: ObjectLost
 // (the object or the broker that had it is gone; the outcome is unknown), ObjectClosed, BrokerLost,
-// Disconnected (a timeout was asked for and the broker is silent), Cancelled (the task was, or the
-// pool was terminated).
+// Cancelled (the pool was terminated). A blocking call and get() end too when their task is
+// cancelled (Cancelled), and when the broker is silent though a timeout was asked for
+// (Disconnected); what is awaited or has callbacks goes on waiting.
 #pragma once
 
 #include <coroutine>
