@@ -375,14 +375,15 @@ void Objects::erase(Call& call) {
 void Objects::write_list(Call& call) {
     Object& list = *call.object;
     const wire::ObjectOp& op = call.op;
+    const std::uint64_t count = op.has(wire::kOpAll) ? list.cells->size() : op.count;
     std::uint64_t at = 0;
     if (!version_agrees(call)) return;
-    if (!place_of(call, op.count, at))
+    if (!place_of(call, count, at))
         return fail(call, Code::InvalidRange, "the index is out of range");
     std::uint64_t more = 0;
     for (const wire::ObjectItem& item : op.items)
         more += kItemCost + item.body.size + item.refs.size() * sizeof(ObjectId);
-    const std::uint64_t left = list.cells->size() - op.count;
+    const std::uint64_t left = list.cells->size() - count;
     if (left + op.items.size() > list.shape.capacity || !room_for(more) ||
         (list.shape.bytes != 0 && list.bytes + more > list.shape.bytes))
         return fail(call, Code::ObjectLimit, "the list is full");
@@ -390,7 +391,7 @@ void Objects::write_list(Call& call) {
     wire::ObjectReply reply;
     ++list.version;
     const auto first = list.cells->begin() + static_cast<std::ptrdiff_t>(at);
-    const auto last = first + static_cast<std::ptrdiff_t>(op.count);
+    const auto last = first + static_cast<std::ptrdiff_t>(count);
     std::vector<StoredItem> fresh;
     for (const wire::ObjectItem& item : op.items) {
         StoredItem& kept = fresh.emplace_back(keep(item));

@@ -146,25 +146,31 @@ void BasicLock::lock() {
 }
 
 bool BasicLock::try_lock_for(Duration timeout) {
-    if (detail::lock_here(shared_, std::min(timeout, base::kSpin))) return true;
-    detail::Request request{.verb = detail::Verb::Acquire, .timeout = timeout};
-    return Operation<bool>{detail::ask(shared_, std::move(request)), &detail::finish_in_time}.get();
+    return detail::lock_here(shared_, std::min(timeout, base::kSpin)) ||
+           try_lock_async(timeout).get();
 }
 
 Operation<void> BasicLock::lock_async() {
     return {detail::ask(shared_, {.verb = detail::Verb::Acquire}), &detail::finish_done};
 }
+Operation<bool> BasicLock::try_lock_async(Duration timeout) {
+    return {detail::ask(shared_, {.verb = detail::Verb::Acquire, .timeout = timeout}),
+            &detail::finish_in_time};
+}
 
 void BasicLock::release() {
-    if (detail::unlock_here(shared_)) return;
+    if (!detail::unlock_here(shared_)) release_async().get();
+}
+Operation<void> BasicLock::release_async() {
+    if (detail::unlock_here(shared_))
+        return {detail::nothing_to_ask(shared_), &detail::finish_done};
     wire::ObjectOp op = detail::take_release(shared_);
     auto ask = std::make_shared<detail::Ask>();
     ask->client = shared_->client;
     ask->object = shared_;
     ask->op = std::move(op);
     shared_->client->objects().ask(ask);
-    detail::await_answer(ask);
-    detail::finish_done(*ask);
+    return {std::move(ask), &detail::finish_done};
 }
 
 void BasicLock::unlock() noexcept {

@@ -43,7 +43,8 @@ AskPtr ask_and_wait(const SharedPtr& object, Request request) {
     return asked;
 }
 
-void each_item(Ask& ask, const OnItem& on_item) {
+void take_items(Ask& ask, const OnItem& on_item) {
+    finish_done(ask);
     const Unpacking unpacking{ask};
     for (const ItemView& item : ask.answer.items) on_item(item);
 }
@@ -58,7 +59,7 @@ void read_some(const SharedPtr& dict, std::vector<Buffer> keys, const OnItem& on
         request.items.push_back(std::move(item));
     }
     const AskPtr asked = ask_and_wait(dict, std::move(request));
-    if (asked->answer.told == Told::Done) return each_item(*asked, on_item);
+    if (asked->answer.told == Told::Done) return take_items(*asked, on_item);
     if (asked->answer.told == Told::Absent) return;  // Of one key only.
     if (asked->answer.told != Told::TooBig || keys.size() == 1) throw_refusal(*asked);
     const auto middle = keys.begin() + static_cast<std::ptrdiff_t>(keys.size() / 2);
@@ -76,22 +77,26 @@ AskPtr ask_get(const SharedPtr& queue, Duration timeout) {
     return ask(queue, {.verb = Verb::Get, .timeout = timeout});
 }
 
-bool poll_queue(const SharedPtr& queue, Duration timeout) {
+AskPtr ask_poll(const SharedPtr& queue, Duration timeout) {
     {
         const std::lock_guard lock{queue->mutex};
-        if (!queue->stash.empty()) return true;
+        if (!queue->stash.empty()) return nothing_to_ask(queue);
     }
-    const AskPtr got = ask_and_wait(queue, {.verb = Verb::Get, .timeout = timeout});
-    if (got->answer.told == Told::TimedOut) return false;
-    if (got->code == wire::Code::None) {
-        got->object.reset();  // The stash must not keep the object that it belongs to.
+    return ask(queue, {.verb = Verb::Get, .timeout = timeout});
+}
+
+bool finish_poll(Ask& ask) {
+    if (ask.answer.told == Told::TimedOut) return false;
+    if (ask.op.verb == wire::ObjectVerb::Get && ask.code == wire::Code::None) {
+        // The stash must not keep the object that it belongs to.
+        const SharedPtr queue = std::exchange(ask.object, nullptr);
         const std::lock_guard lock{queue->mutex};
-        queue->stash.push_back(got);
+        queue->stash.push_back(ask.shared_from_this());
     }
     return true;  // Or recv() throws at once.
 }
 
-void task_done(const SharedPtr& queue) {
+AskPtr ask_done(const SharedPtr& queue) {
     Request request{.verb = Verb::Done};
     if (queue && (queue->identity.leased || queue->tokens.load(std::memory_order_relaxed))) {
         const Holder holder = current_holder(*queue->client);
@@ -102,7 +107,7 @@ void task_done(const SharedPtr& queue) {
         request.token = grant->token;
         queue->grants.erase(grant);
     }
-    perform(queue, std::move(request));
+    return ask(queue, std::move(request));
 }
 
 void Pages::add(Item item) {
@@ -134,20 +139,25 @@ void Pages::finish() {
     asks_.clear();
 }
 
-void read_keys(const SharedPtr& dict, const OnItem& on_item) {
-    const AskPtr asked = perform(dict, {.verb = Verb::Read, .flags = kAll | kKeysOnly});
-    each_item(*asked, on_item);
+AskPtr ask_keys(const SharedPtr& dict) {
+    return ask(dict, {.verb = Verb::Read, .flags = kAll | kKeysOnly});
 }
 
-void read_pairs(const SharedPtr& dict, const OnItem& on_item) {
-    const AskPtr asked = ask_and_wait(dict, {.verb = Verb::Read, .flags = kAll});
-    if (asked->answer.told != Told::TooBig) {
-        finish_done(*asked);
-        return each_item(*asked, on_item);
-    }
+void take_keys(Ask& ask, const OnItem& on_item) {
+    take_items(ask, on_item);
+}
+
+AskPtr ask_pairs(const SharedPtr& dict) {
+    return ask(dict, {.verb = Verb::Read, .flags = kAll});
+}
+
+void take_pairs(Ask& ask, const OnItem& on_item) {
+    if (ask.answer.told != Told::TooBig) return take_items(ask, on_item);
+    const SharedPtr& dict = ask.object;
     std::vector<Buffer> keys;
-    read_keys(dict,
-              [&](const ItemView& item) { keys.emplace_back(item.key.begin(), item.key.end()); });
+    const AskPtr asked = perform(dict, {.verb = Verb::Read, .flags = kAll | kKeysOnly});
+    take_items(*asked,
+               [&](const ItemView& item) { keys.emplace_back(item.key.begin(), item.key.end()); });
     for (std::size_t at = 0; at < keys.size(); at += kItemsMax) {
         const auto first = keys.begin() + static_cast<std::ptrdiff_t>(at);
         const auto count = static_cast<std::ptrdiff_t>(std::min(kItemsMax, keys.size() - at));
@@ -155,20 +165,19 @@ void read_pairs(const SharedPtr& dict, const OnItem& on_item) {
     }
 }
 
-std::uint64_t read_cells(const SharedPtr& object,
-                         std::int64_t index,
-                         std::uint64_t count,
-                         const std::function<void()>& begin,
-                         const OnItem& on_item) {
-    AskPtr asked = ask_and_wait(object, {.verb = Verb::Read, .index = index, .count = count});
-    if (asked->answer.told != Told::TooBig) {
-        finish_done(*asked);
+AskPtr ask_cells(const SharedPtr& object) {
+    return ask(object, {.verb = Verb::Read});
+}
+
+std::uint64_t take_cells(Ask& ask, const std::function<void()>& begin, const OnItem& on_item) {
+    if (ask.answer.told != Told::TooBig) {
         begin();
-        each_item(*asked, on_item);
-        return asked->answer.version;
+        take_items(ask, on_item);
+        return ask.answer.version;
     }
+    const SharedPtr& object = ask.object;
     for (std::uint64_t step = kCellsAtOnce;;) {
-        asked = perform(object, {.verb = Verb::Info});
+        AskPtr asked = perform(object, {.verb = Verb::Info});
         const auto size = static_cast<std::uint64_t>(asked->answer.value);
         std::uint64_t version = 0;
         bool again = false;
@@ -188,7 +197,7 @@ std::uint64_t read_cells(const SharedPtr& object,
                 throw_refusal(*asked);
             if (again) break;
             version = asked->answer.version;
-            each_item(*asked, on_item);
+            take_items(*asked, on_item);
             at += asked->answer.items.size();
         }
         if (!again) return version;

@@ -73,14 +73,19 @@ void take_items(std::vector<Item>& items, std::size_t most, wire::ObjectOp& op, 
                  std::to_string(client.payload_max())};
 }
 
-AskPtr make_ask(const SharedPtr& object, Request&& request) {
+AskPtr ask_of(const SharedPtr& object) {
     if (!object) throw UsageError{"this handle names no object: make one from a pool"};
-    Client& client = *object->client;
-    client.check_fork();
-    client.objects().check_alive(*object);
+    object->client->check_fork();
+    object->client->objects().check_alive(*object);
     auto ask = std::make_shared<Ask>();
     ask->client = object->client;
     ask->object = object;
+    return ask;
+}
+
+AskPtr make_ask(const SharedPtr& object, Request&& request) {
+    AskPtr ask = ask_of(object);
+    Client& client = *object->client;
     wire::ObjectOp& op = ask->op;
     op.verb = static_cast<wire::ObjectVerb>(request.verb);
     op.object = object->identity.id;
@@ -226,6 +231,13 @@ AskPtr ask(const SharedPtr& object, Request request) {
     return ask;
 }
 
+AskPtr nothing_to_ask(const SharedPtr& object) {
+    AskPtr ask = ask_of(object);
+    ask->settled = true;
+    ask->word.store(Ask::kDone, std::memory_order_release);
+    return ask;
+}
+
 AskPtr ask_under_lock(const SharedPtr& object,
                       Request request,
                       const SharedPtr& lock,
@@ -265,6 +277,11 @@ const Answer& answer_of(const Ask& ask) {
     return ask.answer;
 }
 
+ItemView sent_item(const Ask& ask) {
+    const wire::ObjectItem& item = ask.op.items.front();
+    return {base::bytes_of(item.key), item.body.body.view};
+}
+
 const Answer& await_answer(const AskPtr& ask) {
     if (ask->is_settled()) return ask->answer;
     Client& client = *ask->client;
@@ -298,7 +315,12 @@ void then_answered(const AskPtr& ask, std::function<void()> call) {
     if (!ask) throw UsageError{"the outcome of this operation was taken already"};
     ask->client->check_fork();
     ask->client->start_callbacks();
-    ask->client->objects().then(ask, std::move(call));
+    // Whoever drops it, as a coroutine that is destroyed does, is not called any more, also when
+    // the call was due already.
+    ask->client->objects().then(ask, [weak = ask->weak_from_this(), call = std::move(call)] {
+        const AskPtr held = weak.lock();
+        if (held && !held->abandoned) call();
+    });
 }
 
 void abandon(const AskPtr& ask) noexcept {
@@ -325,6 +347,22 @@ bool finish_in_time(Ask& ask) {
     if (ask.answer.told == Told::TimedOut) return false;
     finish_done(ask);
     return true;
+}
+
+bool finish_there(Ask& ask) {
+    if (ask.answer.told == Told::Absent) return false;
+    finish_done(ask);
+    return true;
+}
+
+bool finish_flag(Ask& ask) {
+    finish_done(ask);
+    return (ask.answer.flags & kAnswerSet) != 0;
+}
+
+std::size_t finish_count(Ask& ask) {
+    finish_done(ask);
+    return static_cast<std::size_t>(ask.answer.value);
 }
 
 Unpacking::Unpacking(Ask& ask) : before_(std::exchange(t_unpacking, &ask)) {}
@@ -368,7 +406,10 @@ void end_watch(const WatchPtr& watch) noexcept {
 }  // namespace detail
 
 void Object::remove() {
-    detail::perform(shared_, {.verb = detail::Verb::Remove});
+    remove_async().get();
+}
+Operation<void> Object::remove_async() {
+    return {detail::ask(shared_, {.verb = detail::Verb::Remove}), &detail::finish_done};
 }
 
 detail::SharedPtr Object::open(Pool& pool, const ObjectOptions& options, detail::Opening opening) {
@@ -384,8 +425,8 @@ detail::SharedPtr Object::open(Pool& pool, const ObjectOptions& options, detail:
     return detail::open_object(pool, std::move(opening));
 }
 
-std::int64_t Object::info_value() const {
-    return detail::answer_of(*detail::perform(shared_, {.verb = detail::Verb::Info})).value;
+Operation<std::size_t> Object::count_async() const {
+    return {detail::ask(shared_, {.verb = detail::Verb::Info}), &detail::finish_count};
 }
 
 }  // namespace v0

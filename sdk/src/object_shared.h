@@ -131,6 +131,10 @@ AskPtr ask_under_lock(const SharedPtr& object,
                       Request request,
                       const SharedPtr& lock,
                       const Holder& holder);
+/// Asks, waits, and throws unless it was done.
+AskPtr perform(const SharedPtr& object, Request request);
+/// An operation that is done: there was nothing to ask.
+AskPtr nothing_to_ask(const SharedPtr& object);
 /// The caller is the one who acts at a barrier before the others go on.
 void act(Ask& ask);
 /// Throws what `code` means for an operation on an object.

@@ -5,7 +5,8 @@
 #include <string>
 #include <utility>
 
-#include "forkmill/dict.h"
+#include "forkmill/detail/object_pages.h"
+#include "forkmill/namespace.h"
 #include "sdk/src/client.h"
 #include "sdk/src/client_log.h"
 #include "sdk/src/object_port.h"
@@ -17,8 +18,11 @@ using detail::Verb;
 
 namespace {
 
-bool in_time(const detail::SharedPtr& object, detail::Request request) {
-    return Operation<bool>{detail::ask(object, std::move(request)), &detail::finish_in_time}.get();
+Operation<void> operation(const detail::SharedPtr& object, detail::Request request) {
+    return {detail::ask(object, std::move(request)), &detail::finish_done};
+}
+Operation<bool> in_time(const detail::SharedPtr& object, detail::Request request) {
+    return {detail::ask(object, std::move(request)), &detail::finish_in_time};
 }
 
 }  // namespace
@@ -42,14 +46,15 @@ Semaphore::Semaphore(Pool& pool, std::size_t value, std::size_t bound, const Obj
                    .capacity = bound,
                    .initial = value})) {}
 
-bool Semaphore::try_acquire_for(Duration timeout) {
+Operation<void> Semaphore::acquire_async() {
+    return operation(shared_, {.verb = Verb::Acquire});
+}
+Operation<bool> Semaphore::try_acquire_async(Duration timeout) {
     return in_time(shared_, {.verb = Verb::Acquire, .timeout = timeout});
 }
-Operation<void> Semaphore::acquire_async() {
-    return {detail::ask(shared_, {.verb = Verb::Acquire}), &detail::finish_done};
-}
-void Semaphore::release(std::size_t permits) {
-    if (permits != 0) detail::perform(shared_, {.verb = Verb::Release, .count = permits});
+Operation<void> Semaphore::release_async(std::size_t permits) {
+    if (permits == 0) return {detail::nothing_to_ask(shared_), &detail::finish_done};
+    return operation(shared_, {.verb = Verb::Release, .count = permits});
 }
 
 Condition::Condition(Pool& pool, const ObjectOptions& options)
@@ -70,30 +75,28 @@ detail::AskPtr Condition::ask_wait(Duration timeout) {
                                   lock_.shared_,
                                   grant->holder);
 }
-bool Condition::wait_for(Duration timeout) {
-    return Operation<bool>{ask_wait(timeout), &detail::finish_in_time}.get();
-}
 Operation<void> Condition::wait_async() {
     return {ask_wait(forever), &detail::finish_done};
 }
-std::size_t Condition::notify(std::size_t count) {
-    return count == 0 ? 0 : wake(count, 0);
+Operation<bool> Condition::wait_for_async(Duration timeout) {
+    return {ask_wait(timeout), &detail::finish_in_time};
 }
-std::size_t Condition::notify_all() {
-    return wake(0, detail::kAll);
+Operation<std::size_t> Condition::notify_async(std::size_t count) {
+    return {count == 0 ? detail::nothing_to_ask(shared_) : ask_wake(count, 0),
+            &detail::finish_count};
 }
-std::size_t Condition::wake(std::uint64_t count, std::uint32_t flags) {
+Operation<std::size_t> Condition::notify_all_async() {
+    return {ask_wake(0, detail::kAll), &detail::finish_count};
+}
+detail::AskPtr Condition::ask_wake(std::uint64_t count, std::uint32_t flags) {
     const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
     if (!grant) throw NotOwner{"notify: the condition's lock is not held here"};
     detail::tell_of_grant(lock_.shared_, grant->holder);
-    const detail::AskPtr ask = detail::ask_under_lock(
+    return detail::ask_under_lock(
         shared_,
         {.verb = Verb::Notify, .flags = flags, .token = grant->token, .count = count},
         nullptr,
         grant->holder);
-    detail::await_answer(ask);
-    detail::finish_done(*ask);
-    return static_cast<std::size_t>(detail::answer_of(*ask).value);
 }
 void Condition::pack(Packer& packer) const {
     packer.array(3);
@@ -110,21 +113,20 @@ void Condition::unpack(Unpacker& unpacker) {
 Event::Event(Pool& pool, const ObjectOptions& options)
     : Object(open(pool, options, {.kind = detail::ObjectKind::Event, .type = std::string{kType}})) {
 }
-void Event::set() {
-    detail::perform(shared_, {.verb = Verb::Notify});
+Operation<void> Event::set_async() {
+    return operation(shared_, {.verb = Verb::Notify});
 }
-void Event::clear() {
-    detail::perform(shared_, {.verb = Verb::Reset});
+Operation<void> Event::clear_async() {
+    return operation(shared_, {.verb = Verb::Reset});
 }
-bool Event::is_set() const {
-    const detail::AskPtr ask = detail::perform(shared_, {.verb = Verb::Info});
-    return (detail::answer_of(*ask).flags & detail::kAnswerSet) != 0;
-}
-bool Event::wait_for(Duration timeout) {
-    return in_time(shared_, {.verb = Verb::Wait, .timeout = timeout});
+Operation<bool> Event::is_set_async() const {
+    return {detail::ask(shared_, {.verb = Verb::Info}), &detail::finish_flag};
 }
 Operation<void> Event::wait_async() {
-    return {detail::ask(shared_, {.verb = Verb::Wait}), &detail::finish_done};
+    return operation(shared_, {.verb = Verb::Wait});
+}
+Operation<bool> Event::wait_for_async(Duration timeout) {
+    return in_time(shared_, {.verb = Verb::Wait, .timeout = timeout});
 }
 
 Barrier::Barrier(Pool& pool,
@@ -154,19 +156,20 @@ Operation<std::size_t> Barrier::wait_async(Duration timeout) {
                 return static_cast<std::size_t>(ask.answer.value);
             }};
 }
-void Barrier::reset() {
-    detail::perform(shared_, {.verb = Verb::Reset});
+Operation<void> Barrier::reset_async() {
+    return operation(shared_, {.verb = Verb::Reset});
 }
-void Barrier::abort() {
-    detail::perform(shared_, {.verb = Verb::Abort});
+Operation<void> Barrier::abort_async() {
+    return operation(shared_, {.verb = Verb::Abort});
 }
-bool Barrier::broken() const {
-    const detail::AskPtr ask = detail::perform(shared_, {.verb = Verb::Info});
-    return (detail::answer_of(*ask).flags & detail::kAnswerSet) != 0;
+Operation<bool> Barrier::broken_async() const {
+    return {detail::ask(shared_, {.verb = Verb::Info}), &detail::finish_flag};
 }
-std::size_t Barrier::parties() const {
-    const detail::AskPtr ask = detail::perform(shared_, {.verb = Verb::Info});
-    return static_cast<std::size_t>(detail::answer_of(*ask).token);
+Operation<std::size_t> Barrier::parties_async() const {
+    return {detail::ask(shared_, {.verb = Verb::Info}), [](detail::Ask& ask) {
+                detail::finish_done(ask);
+                return static_cast<std::size_t>(ask.answer.token);
+            }};
 }
 
 namespace {
@@ -177,47 +180,43 @@ detail::Request of_name(Verb verb, std::string_view name, std::uint32_t flags) {
     return request;
 }
 
-bool is_there(const detail::SharedPtr& object, detail::Request request) {
-    const detail::AskPtr ask = detail::ask(object, std::move(request));
-    if (detail::await_answer(ask).told == detail::Told::Absent) return false;
-    detail::finish_done(*ask);
-    return true;
-}
-
 }  // namespace
 
-bool Namespace::contains(std::string_view name) const {
-    return is_there(shared_, of_name(Verb::Read, name, detail::kKeysOnly));
+Operation<bool> Namespace::contains_async(std::string_view name) const {
+    return {detail::ask(shared_, of_name(Verb::Read, name, detail::kKeysOnly)),
+            &detail::finish_there};
 }
-bool Namespace::erase(std::string_view name) {
-    return is_there(shared_, of_name(Verb::Erase, name, 0));
+Operation<bool> Namespace::erase_async(std::string_view name) {
+    return {detail::ask(shared_, of_name(Verb::Erase, name, 0)), &detail::finish_there};
 }
-std::vector<std::string> Namespace::names() const {
-    std::vector<std::string> all;
-    detail::read_keys(shared_, [&](const detail::ItemView& item) {
-        all.push_back(detail::unpack<std::string>(item.key));
-    });
-    return all;
+Operation<std::vector<std::string>> Namespace::names_async() const {
+    return {detail::ask_keys(shared_), [](detail::Ask& ask) {
+                std::vector<std::string> all;
+                detail::take_keys(ask, [&](const detail::ItemView& item) {
+                    all.push_back(detail::unpack<std::string>(item.key));
+                });
+                return all;
+            }};
 }
-void Namespace::set_item(std::string_view name, detail::Item item) {
+detail::AskPtr Namespace::write(std::string_view name, detail::Item item) {
     item.key = detail::pack_key(std::string{name});
     detail::Request request{.verb = Verb::Write};
     request.items.push_back(std::move(item));
-    detail::perform(shared_, std::move(request));
+    return detail::ask(shared_, std::move(request));
 }
 detail::AskPtr Namespace::read(std::string_view name) const {
-    return detail::perform(shared_, of_name(Verb::Read, name, 0));
+    return detail::ask(shared_, of_name(Verb::Read, name, 0));
 }
-Unpacker Namespace::value_of(const detail::Answer& answer,
-                             std::string_view name,
-                             const std::string& signature) {
-    if (answer.items.empty()) throw ProtocolError{"an answer without its item"};
-    Unpacker unpacker{answer.items.front().body};
+Unpacker Namespace::value_of(detail::Ask& ask, const std::string& signature) {
+    detail::finish_done(ask);
+    if (ask.answer.items.empty()) throw ProtocolError{"an answer without its item"};
+    Unpacker unpacker{ask.answer.items.front().body};
     unpacker.array();
     const std::string_view is = unpacker.text();
     if (is == signature) return unpacker;
-    throw TypeMismatch{"attribute \"" + std::string{name} + "\" is " + std::string{is} +
-                       ", and was read as " + signature};
+    const auto name = detail::unpack<std::string>(detail::sent_item(ask).key);
+    throw TypeMismatch{"attribute \"" + name + "\" is " + std::string{is} + ", and was read as " +
+                       signature};
 }
 
 }  // namespace v0

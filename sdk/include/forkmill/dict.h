@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Dict<K, V> and Namespace: values by key, shared; Python's Manager().dict() and Namespace().
+// Dict<K, V>: values by key, shared; Python's Manager().dict().
 //
 // object.h says how handles are made, live and travel. One call is one message and its answer,
 // whatever it does to how many keys (512 in one message; more are split, then not atomic as a
@@ -12,7 +12,6 @@
 #include <functional>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,26 +32,29 @@ class Dict : public Object {
     explicit Dict(Pool& pool, const ObjectOptions& options = {})
         : Object(open(pool, options, {.kind = detail::ObjectKind::Dict, .type = type()})) {}
 
-    std::optional<V> get(const K& key) const {
-        const detail::AskPtr ask = detail::ask(shared_, of(Verb::Read, key));
-        if (detail::await_answer(ask).told == detail::Told::Absent) return std::nullopt;
-        detail::finish_done(*ask);
-        return detail::first_value<V>(*ask);
+    std::optional<V> get(const K& key) const { return get_async(key).get(); }
+    Operation<std::optional<V>> get_async(const K& key) const {
+        return {detail::ask(shared_, of(Verb::Read, key)), detail::finish_found<V>};
     }
     /// Throws NotFound.
-    V at(const K& key) const {
-        return detail::first_value<V>(*detail::perform(shared_, of(Verb::Read, key)));
+    V at(const K& key) const { return at_async(key).get(); }
+    Operation<V> at_async(const K& key) const {
+        return {detail::ask(shared_, of(Verb::Read, key)), detail::finish_value<V>};
     }
-    void set(const K& key, const V& value) {
-        detail::perform(shared_, pairs(detail::pack_pair(key, value)));
+    void set(const K& key, const V& value) { set_async(key, value).get(); }
+    Operation<void> set_async(const K& key, const V& value) {
+        return {detail::ask(shared_, pair(key, value)), detail::finish_done};
     }
     /// What is there, or `value`, which is there from now on.
-    V setdefault(const K& key, const V& value) {
-        detail::Request request = pairs(detail::pack_pair(key, value));
-        request.flags = detail::kIfAbsent;
-        const detail::AskPtr ask = detail::perform(shared_, std::move(request));
-        if (detail::answer_of(*ask).items.empty()) return value;
-        return detail::first_value<V>(*ask);
+    V setdefault(const K& key, const V& value) { return setdefault_async(key, value).get(); }
+    Operation<V> setdefault_async(const K& key, const V& value) {
+        return {detail::ask(shared_, pair(key, value, detail::kIfAbsent)), [](detail::Ask& ask) {
+                    detail::finish_done(ask);
+                    return detail::read_answer(ask, [&](const detail::Answer& answer) {
+                        return detail::unpack<V>(answer.items.empty() ? detail::sent_item(ask).body
+                                                                      : answer.items.front().body);
+                    });
+                }};
     }
     /// Sets all pairs of a range.
     template <class Pairs>
@@ -67,17 +69,13 @@ class Dict : public Object {
     V update(const K& key, ChangeValue change) {
         for (;;) {
             std::optional<V> before;
-            detail::Request write;
             const detail::AskPtr read = detail::ask(shared_, of(Verb::Read, key));
-            if (detail::await_answer(read).told != detail::Told::Absent) {
-                detail::finish_done(*read);
-                before = detail::first_value<V>(*read);
-                write.version = detail::answer_of(*read).version;
-            }
+            const detail::Answer& answer = detail::await_answer(read);
+            if (detail::finish_there(*read)) before = detail::first_value<V>(*read);
+            const bool there = before.has_value();
             V after = change(std::move(before));
-            write.verb = Verb::Write;
-            write.flags = detail::kIfVersion;
-            write.items.push_back(detail::pack_pair(key, after));
+            detail::Request write = pair(key, after, detail::kIfVersion);
+            if (there) write.version = answer.version;
             const detail::AskPtr ask = detail::ask(shared_, std::move(write));
             if (detail::await_answer(ask).told == detail::Told::Changed) continue;
             detail::finish_done(*ask);
@@ -85,52 +83,60 @@ class Dict : public Object {
         }
     }
     /// Takes it out. Throws NotFound.
-    V pop(const K& key) {
-        detail::Request request = of(Verb::Erase, key);
-        request.flags = detail::kOld;
-        return detail::first_value<V>(*detail::perform(shared_, std::move(request)));
+    V pop(const K& key) { return pop_async(key).get(); }
+    Operation<V> pop_async(const K& key) {
+        return {detail::ask(shared_, of(Verb::Erase, key, detail::kOld)), detail::finish_value<V>};
     }
     /// False: it is not there.
-    bool erase(const K& key) {
-        const detail::AskPtr ask = detail::ask(shared_, of(Verb::Erase, key));
-        if (detail::await_answer(ask).told == detail::Told::Absent) return false;
-        detail::finish_done(*ask);
-        return true;
+    bool erase(const K& key) { return erase_async(key).get(); }
+    Operation<bool> erase_async(const K& key) {
+        return {detail::ask(shared_, of(Verb::Erase, key)), detail::finish_there};
     }
-    void clear() { detail::perform(shared_, {.verb = Verb::Erase, .flags = detail::kAll}); }
+    void clear() { clear_async().get(); }
+    Operation<void> clear_async() {
+        return {detail::ask(shared_, {.verb = Verb::Erase, .flags = detail::kAll}),
+                detail::finish_done};
+    }
 
-    bool contains(const K& key) const {
-        detail::Request request = of(Verb::Read, key);
-        request.flags = detail::kKeysOnly;
-        const detail::AskPtr ask = detail::ask(shared_, std::move(request));
-        if (detail::await_answer(ask).told == detail::Told::Absent) return false;
-        detail::finish_done(*ask);
-        return true;
+    bool contains(const K& key) const { return contains_async(key).get(); }
+    Operation<bool> contains_async(const K& key) const {
+        return {detail::ask(shared_, of(Verb::Read, key, detail::kKeysOnly)), detail::finish_there};
     }
-    std::size_t size() const { return static_cast<std::size_t>(info_value()); }
+    std::size_t size() const { return size_async().get(); }
+    Operation<std::size_t> size_async() const { return count_async(); }
     bool empty() const { return size() == 0; }
 
-    // Snapshots; one message unless they are above the broker's limits.payload.
-    std::vector<K> keys() const {
-        std::vector<K> all;
-        detail::read_keys(shared_, [&](const detail::ItemView& item) {
-            all.push_back(detail::unpack<K>(item.key));
-        });
-        return all;
+    // Snapshots; one message. Items and values above the broker's limits.payload are read in parts,
+    // by whoever takes them: on the callback thread, if they are awaited.
+    std::vector<K> keys() const { return keys_async().get(); }
+    Operation<std::vector<K>> keys_async() const {
+        return {detail::ask_keys(shared_), [](detail::Ask& ask) {
+                    std::vector<K> all;
+                    detail::take_keys(ask, [&](const detail::ItemView& item) {
+                        all.push_back(detail::unpack<K>(item.key));
+                    });
+                    return all;
+                }};
     }
-    std::vector<std::pair<K, V>> items() const {
-        std::vector<std::pair<K, V>> all;
-        detail::read_pairs(shared_, [&](const detail::ItemView& item) {
-            all.emplace_back(detail::unpack<K>(item.key), detail::unpack<V>(item.body));
-        });
-        return all;
+    std::vector<std::pair<K, V>> items() const { return items_async().get(); }
+    Operation<std::vector<std::pair<K, V>>> items_async() const {
+        return {detail::ask_pairs(shared_), [](detail::Ask& ask) {
+                    std::vector<std::pair<K, V>> all;
+                    detail::take_pairs(ask, [&](const detail::ItemView& item) {
+                        all.emplace_back(detail::unpack<K>(item.key), detail::unpack<V>(item.body));
+                    });
+                    return all;
+                }};
     }
-    std::vector<V> values() const {
-        std::vector<V> all;
-        detail::read_pairs(shared_, [&](const detail::ItemView& item) {
-            all.push_back(detail::unpack<V>(item.body));
-        });
-        return all;
+    std::vector<V> values() const { return values_async().get(); }
+    Operation<std::vector<V>> values_async() const {
+        return {detail::ask_pairs(shared_), [](detail::Ask& ask) {
+                    std::vector<V> all;
+                    detail::take_pairs(ask, [&](const detail::ItemView& item) {
+                        all.push_back(detail::unpack<V>(item.body));
+                    });
+                    return all;
+                }};
     }
 
     /// Calls `on_change(std::optional<V>)` with what is there after a change, nothing if that is
@@ -147,14 +153,14 @@ class Dict : public Object {
     static std::string type() {
         return detail::signature_of<K>() + "->" + detail::signature_of<V>();
     }
-    static detail::Request of(Verb verb, const K& key) {
-        detail::Request request{.verb = verb};
+    static detail::Request of(Verb verb, const K& key, std::uint32_t flags = 0) {
+        detail::Request request{.verb = verb, .flags = flags};
         request.items.push_back({.key = detail::pack_key(key)});
         return request;
     }
-    static detail::Request pairs(detail::Item item) {
-        detail::Request request{.verb = Verb::Write};
-        request.items.push_back(std::move(item));
+    static detail::Request pair(const K& key, const V& value, std::uint32_t flags = 0) {
+        detail::Request request{.verb = Verb::Write, .flags = flags};
+        request.items.push_back(detail::pack_pair(key, value));
         return request;
     }
 };
@@ -168,60 +174,6 @@ struct Codec<Dict<K, V>> {
     static void decode(Unpacker& unpacker, Dict<K, V>& value) {
         value.shared_ = detail::object_arrived(
             unpacker.unsigned_integer(UINT64_MAX), detail::ObjectKind::Dict, Dict<K, V>::type(), 0);
-    }
-};
-
-/// Attributes by name, each with a type of its own, which its readers must name (TypeMismatch; the
-/// value is kept).
-class FORKMILL_API Namespace : public Object {
-  public:
-    Namespace() = default;
-    explicit Namespace(Pool& pool, const ObjectOptions& options = {})
-        : Object(open(pool, options, {.kind = detail::ObjectKind::Dict, .type = "namespace"})) {}
-
-    template <class T>
-    void set(std::string_view name, const T& value) {
-        detail::Item item;
-        {
-            const detail::Packing packing{item.refs};
-            Packer packer{item.body};
-            packer.array(2);
-            packer.text(detail::signature_of<T>());
-            Codec<T>::encode(packer, value);
-        }
-        set_item(name, std::move(item));
-    }
-    /// Throws NotFound, TypeMismatch.
-    template <class T>
-    T get(std::string_view name) const {
-        const detail::AskPtr ask = read(name);
-        return detail::read_answer(*ask, [&](const detail::Answer& answer) {
-            Unpacker unpacker = value_of(answer, name, detail::signature_of<T>());
-            return detail::decode_value<T>(unpacker);
-        });
-    }
-    bool contains(std::string_view name) const;
-    bool erase(std::string_view name);
-    std::vector<std::string> names() const;
-
-  private:
-    friend struct Codec<Namespace>;
-    void set_item(std::string_view name, detail::Item item);
-    detail::AskPtr read(std::string_view name) const;
-    static Unpacker value_of(const detail::Answer& answer,
-                             std::string_view name,
-                             const std::string& signature);
-};
-
-template <>
-struct Codec<Namespace> {
-    static std::string signature() { return "namespace"; }
-    static void encode(Packer& packer, const Namespace& value) {
-        packer.unsigned_integer(detail::object_leaves(value.shared_));
-    }
-    static void decode(Unpacker& unpacker, Namespace& value) {
-        value.shared_ = detail::object_arrived(
-            unpacker.unsigned_integer(UINT64_MAX), detail::ObjectKind::Dict, "namespace", 0);
     }
 };
 

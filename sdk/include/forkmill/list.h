@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // List<T>: a shared sequence; Python's Manager().list().
 //
-// object.h says how handles are made, live and travel. One call is one message and its answer;
-// remove(), sort(), reverse() and modify() read the whole list and write it back, again when
+// object.h says how handles are made, live and travel. One call is one message and its answer, but
+// remove_value(), sort(), reverse() and modify() read the whole list and write it back, again when
 // another changed it meanwhile. Each call is atomic. Indices below 0 count from the end; one that
 // names no item throws OutOfRange.
 #pragma once
@@ -33,15 +33,19 @@ class List : public Object {
     explicit List(Pool& pool, const ObjectOptions& options = {})
         : Object(open(pool, options, {.kind = detail::ObjectKind::List, .type = type()})) {}
 
-    T at(Index index) const {
-        return detail::first_value<T>(
-            *detail::perform(shared_, {.verb = Verb::Read, .index = index, .count = 1}));
+    T at(Index index) const { return at_async(index).get(); }
+    Operation<T> at_async(Index index) const {
+        return {detail::ask(shared_, {.verb = Verb::Read, .index = index, .count = 1}),
+                detail::finish_value<T>};
     }
-    void set(Index index, const T& value) { splice(index, 1, {&value, 1}); }
-    std::size_t size() const { return static_cast<std::size_t>(info_value()); }
+    void set(Index index, const T& value) { set_async(index, value).get(); }
+    Operation<void> set_async(Index index, const T& value) { return splice(index, 1, &value); }
+    std::size_t size() const { return size_async().get(); }
+    Operation<std::size_t> size_async() const { return count_async(); }
     bool empty() const { return size() == 0; }
 
-    void append(const T& value) { splice(detail::kEndOfList, 0, {&value, 1}); }
+    void append(const T& value) { append_async(value).get(); }
+    Operation<void> append_async(const T& value) { return splice(detail::kEndOfList, 0, &value); }
     /// Appends all values of a range; atomic up to 512 of them.
     template <class Values>
     void extend(const Values& values) {
@@ -50,15 +54,22 @@ class List : public Object {
         pages.finish();
     }
     /// Before the item at `index`.
-    void insert(Index index, const T& value) { splice(index, 0, {&value, 1}); }
+    void insert(Index index, const T& value) { insert_async(index, value).get(); }
+    Operation<void> insert_async(Index index, const T& value) { return splice(index, 0, &value); }
     /// Takes it out.
-    T pop(Index index = -1) {
-        return detail::first_value<T>(*detail::perform(
-            shared_, {.verb = Verb::Write, .flags = detail::kOld, .index = index, .count = 1}));
+    T pop(Index index = -1) { return pop_async(index).get(); }
+    Operation<T> pop_async(Index index = -1) {
+        return {
+            detail::ask(shared_,
+                        {.verb = Verb::Write, .flags = detail::kOld, .index = index, .count = 1}),
+            detail::finish_value<T>};
     }
-    void erase(Index index) { splice(index, 1, {}); }
-    void clear() {
-        modify([](std::vector<T>& all) { all.clear(); });
+    void erase(Index index) { erase_async(index).get(); }
+    Operation<void> erase_async(Index index) { return splice(index, 1, nullptr); }
+    void clear() { clear_async().get(); }
+    Operation<void> clear_async() {
+        return {detail::ask(shared_, {.verb = Verb::Write, .flags = detail::kAll}),
+                detail::finish_done};
     }
 
     /// Items first … last - 1 of what is there, as Python slices: bounds beyond the ends are the
@@ -71,8 +82,15 @@ class List : public Object {
         const Index from = place(first);
         return {all.begin() + from, all.begin() + std::max(from, place(last))};
     }
-    /// A snapshot.
-    std::vector<T> items() const { return read().first; }
+    /// A snapshot; as Dict::items(). slice() and index() look at one.
+    std::vector<T> items() const { return items_async().get(); }
+    Operation<std::vector<T>> items_async() const {
+        return {detail::ask_cells(shared_), [](detail::Ask& ask) {
+                    std::vector<T> all;
+                    detail::collect_cells(ask, detail::unpack<T>, all);
+                    return all;
+                }};
+    }
     /// Of the first equal item.
     std::optional<std::size_t> index(const T& value) const {
         const std::vector<T> all = items();
@@ -100,12 +118,14 @@ class List : public Object {
     template <class ChangeAll>
     void modify(ChangeAll change) {
         for (;;) {
-            auto [all, version] = read();
-            const std::size_t before = all.size();
+            const detail::AskPtr read = detail::ask_cells(shared_);
+            detail::await_answer(read);
+            std::vector<T> all;
+            detail::Request request{.verb = Verb::Write, .flags = detail::kIfVersion};
+            request.version = detail::collect_cells(*read, detail::unpack<T>, all);
+            request.count = all.size();
             change(all);
-            detail::Request request = write(0, before, all);
-            request.flags = detail::kIfVersion;
-            request.version = version;
+            for (const T& value : all) request.items.push_back(detail::pack_item(value));
             const detail::AskPtr ask = detail::ask(shared_, std::move(request));
             if (detail::await_answer(ask).told == detail::Told::Changed) continue;
             return detail::finish_done(*ask);
@@ -115,24 +135,11 @@ class List : public Object {
   private:
     friend struct Codec<List>;
     static std::string type() { return detail::signature_of<T>(); }
-    template <class Values>
-    static detail::Request write(Index index, std::uint64_t count, const Values& values) {
+    /// `count` items from `index` on are replaced by `value`, or by nothing.
+    Operation<void> splice(Index index, std::uint64_t count, const T* value) {
         detail::Request request{.verb = Verb::Write, .index = index, .count = count};
-        for (const T& value : values) request.items.push_back(detail::pack_item(value));
-        return request;
-    }
-    void splice(Index index, std::uint64_t count, std::span<const T> values) {
-        detail::perform(shared_, write(index, count, values));
-    }
-    std::pair<std::vector<T>, std::uint64_t> read() const {
-        std::vector<T> all;
-        const std::uint64_t version = detail::read_cells(
-            shared_,
-            0,
-            0,
-            [&] { all.clear(); },
-            [&](const detail::ItemView& item) { all.push_back(detail::unpack<T>(item.body)); });
-        return {std::move(all), version};
+        if (value != nullptr) request.items.push_back(detail::pack_item(*value));
+        return {detail::ask(shared_, std::move(request)), detail::finish_done};
     }
 };
 

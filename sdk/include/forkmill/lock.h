@@ -39,11 +39,13 @@ class FORKMILL_API BasicLock : public Object {
     }
     /// The owner is whoever asks: in coroutines use a Lock, which another thread may release.
     Operation<void> lock_async();
+    Operation<bool> try_lock_async(Duration timeout = Duration::zero());
     /// For guards: what release() would throw is logged.
     void unlock() noexcept;
     /// Waits for the broker's word. Throws NotOwner if it is not held here, LockLost if it was, but
     /// another has it since.
     void release();
+    Operation<void> release_async();
 
     // Of the caller's grant; 0 and false without one.
     /// It is held, as far as this process can know: within 8 s of the last sign of the broker.

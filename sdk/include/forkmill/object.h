@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Shared objects: what tasks and programs share through a pool's broker. This header holds what
-// they have in common; queue.h, pipe.h, lock.h, sync.h, dict.h, list.h and value.h hold the types,
-// shared.h all of them, docs/sharing.md when to use which.
+// they have in common; queue.h, pipe.h, lock.h, sync.h, dict.h, namespace.h, list.h and value.h
+// hold the types, shared.h all of them, docs/sharing.md when to use which.
 //
 // A handle is made from a Pool (in a task: context().pool()), by name or without one:
 //     forkmill::Queue<int> jobs{pool, {.name = "jobs", .maxsize = 3}};
@@ -13,13 +13,21 @@
 // Thread safety: a handle is a value; what it does is thread-safe. Messages: an operation is one,
 // its answer another, and those of several threads travel together.
 //
+// A call `x` that takes one message is `x_async(…).get()`: x_async gives an Operation, which can be
+// awaited. What takes several messages, with code of the caller's between them or content beyond
+// one of them, has no such form: update(), extend(), and modify() with what a List makes of it; nor
+// has the making of a handle. What can be told at once (a handle that names nothing, a lock that is
+// not held here, Busy) is thrown by x_async itself.
+//
 // An operation that waits ends with what it waits for, its timeout, or a typed error: ObjectLost
 // (the object or the broker that had it is gone; the outcome is unknown), ObjectClosed, BrokerLost,
-// Disconnected (a timeout was asked for and the broker is silent), Cancelled (the task was, or the
-// pool was terminated).
+// Cancelled (the pool was terminated). A blocking call and get() end too when their task is
+// cancelled (Cancelled), and when the broker is silent though a timeout was asked for
+// (Disconnected); what is awaited or has callbacks goes on waiting.
 #pragma once
 
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -35,6 +43,8 @@ namespace forkmill {
 inline namespace v0 {
 
 class Pool;
+template <class T>
+class Operation;
 
 /// How an object is found or made. Those who open a name must agree on kind and type
 /// (TypeMismatch); whatever else is asked for counts only where it is made.
@@ -56,6 +66,7 @@ class FORKMILL_API Object {
     std::uint64_t id() const { return shared_ ? detail::id_of(shared_) : 0; }
     /// Ends it for everybody now: who waits gets ObjectLost. One message.
     void remove();
+    Operation<void> remove_async();
     friend bool operator==(const Object& a, const Object& b) { return a.shared_ == b.shared_; }
 
   protected:
@@ -63,14 +74,20 @@ class FORKMILL_API Object {
     static detail::SharedPtr open(Pool& pool,
                                   const ObjectOptions& options,
                                   detail::Opening opening);
-    std::int64_t info_value() const;
+    /// How many items, permits or waiting parties it has.
+    Operation<std::size_t> count_async() const;
 
     detail::SharedPtr shared_;
 };
 
-/// One operation under way: wait for it, await it, or give it a callback. Dropping it before its
-/// end takes it back: it is interrupted, and what it was granted meanwhile is given back.
-/// Move-only; belongs to one thread at a time.
+/// One operation under way: wait for it, await it, or give it a callback. Move-only; belongs to one
+/// thread at a time.
+///
+/// Dropping one that waits (put, get, join, lock, acquire, wait) takes it back: it is interrupted,
+/// and what it was granted meanwhile is given back. One that does not wait has happened, or will,
+/// in its place among what this process asked, unless the pool ends first; dropping it only means
+/// that nobody is told: a refusal is lost, and so is what pop() took out. A coroutine that is
+/// destroyed while it waits drops its operation; it is not resumed any more.
 template <class T>
 class [[nodiscard]] Operation {
   public:

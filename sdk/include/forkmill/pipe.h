@@ -43,11 +43,12 @@ class Connection {
     /// Throws QueueFull after the timeout.
     void send_for(const T& value, Duration timeout) { send_async(value, timeout).get(); }
     /// False: maxsize values are under way.
-    bool try_send(const T& value) {
-        return Operation<bool>{put(value, Duration::zero()), detail::finish_in_time}.get();
-    }
+    bool try_send(const T& value) { return try_send_async(value).get(); }
     Operation<void> send_async(const T& value, Duration timeout = forever) {
         return {put(value, timeout), detail::finish_done};
+    }
+    Operation<bool> try_send_async(const T& value, Duration timeout = Duration::zero()) {
+        return {put(value, timeout), detail::finish_in_time};
     }
 
     /// Waits for a value. Throws ObjectClosed when there will be none.
@@ -55,19 +56,18 @@ class Connection {
     /// Throws QueueEmpty after the timeout.
     T recv_for(Duration timeout) { return recv_async(timeout).get(); }
     /// Empty: none is there.
-    std::optional<T> try_recv() {
-        return Operation<std::optional<T>>{detail::ask_get(end(in_), Duration::zero()),
-                                           detail::value_if_there<T>}
-            .get();
-    }
+    std::optional<T> try_recv() { return try_recv_async().get(); }
     Operation<T> recv_async(Duration timeout = forever) {
-        return {detail::ask_get(end(in_), timeout), [](detail::Ask& ask) {
-                    detail::finish_done(ask);
-                    return detail::first_value<T>(ask);
-                }};
+        return {detail::ask_get(end(in_), timeout), detail::finish_value<T>};
+    }
+    Operation<std::optional<T>> try_recv_async(Duration timeout = Duration::zero()) {
+        return {detail::ask_get(end(in_), timeout), detail::finish_got<T>};
     }
     /// Whether recv() would return, or throw, at once. What it finds waits in this process.
-    bool poll(Duration timeout = Duration::zero()) { return detail::poll_queue(end(in_), timeout); }
+    bool poll(Duration timeout = Duration::zero()) { return poll_async(timeout).get(); }
+    Operation<bool> poll_async(Duration timeout = Duration::zero()) {
+        return {detail::ask_poll(end(in_), timeout), detail::finish_poll};
+    }
     /// This copy names no pipe any more.
     void close() {
         in_.reset();

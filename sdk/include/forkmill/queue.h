@@ -47,11 +47,12 @@ class Queue : public Object {
     /// Throws QueueFull after the timeout.
     void put_for(const T& value, Duration timeout) { put_async(value, timeout).get(); }
     /// False: it is full.
-    bool try_put(const T& value) {
-        return Operation<bool>{send(value, Duration::zero()), detail::finish_in_time}.get();
-    }
+    bool try_put(const T& value) { return try_put_async(value).get(); }
     Operation<void> put_async(const T& value, Duration timeout = forever) {
         return {send(value, timeout), detail::finish_done};
+    }
+    Operation<bool> try_put_async(const T& value, Duration timeout = Duration::zero()) {
+        return {send(value, timeout), detail::finish_in_time};
     }
 
     /// Waits while it is empty.
@@ -59,40 +60,43 @@ class Queue : public Object {
     /// Throws QueueEmpty after the timeout.
     T get_for(Duration timeout) { return get_async(timeout).get(); }
     /// Empty: so is the queue.
-    std::optional<T> try_get() {
-        return Operation<std::optional<T>>{detail::ask_get(shared_, Duration::zero()),
-                                           detail::value_if_there<T>}
-            .get();
-    }
+    std::optional<T> try_get() { return try_get_async().get(); }
     Operation<T> get_async(Duration timeout = forever) {
-        return {detail::ask_get(shared_, timeout), [](detail::Ask& ask) {
-                    detail::finish_done(ask);
-                    return detail::first_value<T>(ask);
-                }};
+        return {detail::ask_get(shared_, timeout), detail::finish_value<T>};
+    }
+    Operation<std::optional<T>> try_get_async(Duration timeout = Duration::zero()) {
+        return {detail::ask_get(shared_, timeout), detail::finish_got<T>};
     }
 
     /// An item that this task (outside of tasks: this thread, or else any of the program) got is
     /// dealt with, the oldest first. Throws UsageError when there are more of these than gets,
     /// LockLost when a leased item was taken back meanwhile: another gets it.
-    void task_done() { detail::task_done(shared_); }
+    void task_done() { task_done_async().get(); }
+    Operation<void> task_done_async() { return {detail::ask_done(shared_), detail::finish_done}; }
     /// Waits until every item that was put is dealt with.
     void join() { join_async().get(); }
     /// False at the timeout.
-    bool join_for(Duration timeout) {
-        return Operation<bool>{ask_join(timeout), detail::finish_in_time}.get();
-    }
+    bool join_for(Duration timeout) { return join_for_async(timeout).get(); }
     Operation<void> join_async() { return {ask_join(forever), detail::finish_done}; }
+    Operation<bool> join_for_async(Duration timeout) {
+        return {ask_join(timeout), detail::finish_in_time};
+    }
 
     /// No more puts; gets end with ObjectClosed once it is drained. For all who have it.
-    void shut() { detail::perform(shared_, {.verb = detail::Verb::Shut}); }
+    void shut() { shut_async().get(); }
+    Operation<void> shut_async() {
+        return {detail::ask(shared_, {.verb = detail::Verb::Shut}), detail::finish_done};
+    }
 
     // True when they were asked for; others may have put or got since.
-    std::size_t size() const { return static_cast<std::size_t>(info_value()); }
+    std::size_t size() const { return size_async().get(); }
+    Operation<std::size_t> size_async() const { return count_async(); }
     bool empty() const { return size() == 0; }
-    bool full() const {
-        const detail::AskPtr ask = detail::perform(shared_, {.verb = detail::Verb::Info});
-        const detail::Answer& answer = detail::answer_of(*ask);
-        return static_cast<std::uint64_t>(answer.value) >= answer.token;
+    bool full() const { return full_async().get(); }
+    Operation<bool> full_async() const {
+        return {detail::ask(shared_, {.verb = detail::Verb::Info}), [](detail::Ask& ask) {
+                    return detail::finish_count(ask) >= detail::answer_of(ask).token;
+                }};
     }
 
   private:

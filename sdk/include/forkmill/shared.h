@@ -5,6 +5,7 @@
 #include "forkmill/dict.h"
 #include "forkmill/list.h"
 #include "forkmill/lock.h"
+#include "forkmill/namespace.h"
 #include "forkmill/pipe.h"
 #include "forkmill/queue.h"
 #include "forkmill/sync.h"

@@ -40,12 +40,15 @@ class FORKMILL_API Semaphore : public Object {
 
     void acquire() { acquire_async().get(); }
     bool try_acquire() { return try_acquire_for(Duration::zero()); }
-    bool try_acquire_for(Duration timeout);
+    bool try_acquire_for(Duration timeout) { return try_acquire_async(timeout).get(); }
     Operation<void> acquire_async();
+    Operation<bool> try_acquire_async(Duration timeout = Duration::zero());
     /// A BoundedSemaphore throws UsageError instead of going above its start value.
-    void release(std::size_t permits = 1);
+    void release(std::size_t permits = 1) { release_async(permits).get(); }
+    Operation<void> release_async(std::size_t permits = 1);
     /// Permits left when it was asked for.
-    std::size_t value() const { return static_cast<std::size_t>(info_value()); }
+    std::size_t value() const { return value_async().get(); }
+    Operation<std::size_t> value_async() const { return count_async(); }
 
   protected:
     Semaphore(Pool& pool, std::size_t value, std::size_t bound, const ObjectOptions& options);
@@ -85,7 +88,7 @@ class FORKMILL_API Condition : public Object {
     /// the end, also when it throws Cancelled. LockLost: not even that.
     void wait() { wait_async().get(); }
     /// False at the timeout.
-    bool wait_for(Duration timeout);
+    bool wait_for(Duration timeout) { return wait_for_async(timeout).get(); }
     /// Waits until `predicate()`, which runs under the lock.
     template <std::predicate Predicate>
     void wait(Predicate predicate) {
@@ -102,16 +105,20 @@ class FORKMILL_API Condition : public Object {
         }
         return true;
     }
+    /// Without a predicate.
     Operation<void> wait_async();
+    Operation<bool> wait_for_async(Duration timeout);
     /// REQUIRES: the caller owns the lock. Wakes so many of those who wait, the first in line
     /// first; returns how many.
-    std::size_t notify(std::size_t count = 1);
-    std::size_t notify_all();
+    std::size_t notify(std::size_t count = 1) { return notify_async(count).get(); }
+    std::size_t notify_all() { return notify_all_async().get(); }
+    Operation<std::size_t> notify_async(std::size_t count = 1);
+    Operation<std::size_t> notify_all_async();
 
   private:
     friend struct Codec<Condition>;
     detail::AskPtr ask_wait(Duration timeout);
-    std::size_t wake(std::uint64_t count, std::uint32_t flags);
+    detail::AskPtr ask_wake(std::uint64_t count, std::uint32_t flags);
     void pack(Packer& packer) const;
     void unpack(Unpacker& unpacker);
 
@@ -124,13 +131,17 @@ class FORKMILL_API Event : public Object {
     Event() = default;
     explicit Event(Pool& pool, const ObjectOptions& options = {});
 
-    void set();  ///< Releases all who wait.
-    void clear();
-    bool is_set() const;
+    void set() { set_async().get(); }  ///< Releases all who wait.
+    void clear() { clear_async().get(); }
+    bool is_set() const { return is_set_async().get(); }
     void wait() { wait_async().get(); }
     /// False at the timeout.
-    bool wait_for(Duration timeout);
+    bool wait_for(Duration timeout) { return wait_for_async(timeout).get(); }
+    Operation<void> set_async();
+    Operation<void> clear_async();
+    Operation<bool> is_set_async() const;
     Operation<void> wait_async();
+    Operation<bool> wait_for_async(Duration timeout);
 
   private:
     friend detail::HandleCodec<Event>;
@@ -157,12 +168,17 @@ class FORKMILL_API Barrier : public Object {
     std::size_t wait_for(Duration timeout) { return wait_async(timeout).get(); }
     Operation<std::size_t> wait_async(Duration timeout = forever);
     /// Whole again; who waits gets BrokenBarrier.
-    void reset();
-    void abort();
-    bool broken() const;
-    std::size_t parties() const;
+    void reset() { reset_async().get(); }
+    void abort() { abort_async().get(); }
+    bool broken() const { return broken_async().get(); }
+    std::size_t parties() const { return parties_async().get(); }
     /// How many wait.
-    std::size_t waiting() const { return static_cast<std::size_t>(info_value()); }
+    std::size_t waiting() const { return waiting_async().get(); }
+    Operation<void> reset_async();
+    Operation<void> abort_async();
+    Operation<bool> broken_async() const;
+    Operation<std::size_t> parties_async() const;
+    Operation<std::size_t> waiting_async() const { return count_async(); }
 
   private:
     friend detail::HandleCodec<Barrier>;

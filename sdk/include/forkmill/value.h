@@ -9,6 +9,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -35,72 +36,74 @@ class Array : public Object {
     Array(Pool& pool, const std::vector<T>& values, const ObjectOptions& options = {})
         : Object(open(pool, options, opening(values.size(), &values))) {}
 
-    T get(std::size_t index) const {
-        return cell(*detail::perform(
-            shared_, {.verb = Verb::Read, .index = static_cast<std::int64_t>(index), .count = 1}));
-    }
-    void set(std::size_t index, const T& value) {
-        detail::perform(shared_, of(Verb::Write, index, value));
+    T get(std::size_t index) const { return get_async(index).get(); }
+    Operation<T> get_async(std::size_t index) const { return {ask_cell(index), finish_cell}; }
+    void set(std::size_t index, const T& value) { set_async(index, value).get(); }
+    Operation<void> set_async(std::size_t index, const T& value) {
+        return {detail::ask(shared_, of(Verb::Write, index, value)), detail::finish_done};
     }
     /// Returns what was there.
-    T exchange(std::size_t index, const T& value) {
-        return cell(*detail::perform(shared_, of(Verb::Swap, index, value)));
+    T exchange(std::size_t index, const T& value) { return exchange_async(index, value).get(); }
+    Operation<T> exchange_async(std::size_t index, const T& value) {
+        return {detail::ask(shared_, of(Verb::Swap, index, value)), finish_cell};
     }
     /// Sets it to `desired` if it is `expected` (by its bytes, at most 1,024); else false, and
     /// `expected` is what is there.
     bool compare_exchange(std::size_t index, T& expected, const T& desired) {
+        std::optional<T> other = compare_exchange_async(index, expected, desired).get();
+        if (other) expected = std::move(*other);
+        return !other;
+    }
+    /// Nothing: it was set; else what is there instead.
+    Operation<std::optional<T>> compare_exchange_async(std::size_t index,
+                                                       const T& expected,
+                                                       const T& desired) {
         detail::Request request = of(Verb::Swap, index, desired);
         request.flags = detail::kIfEqual;
         request.items.front().key = detail::pack_cell(expected).body;
-        const detail::AskPtr ask = detail::ask(shared_, std::move(request));
-        if (detail::await_answer(ask).told != detail::Told::Changed) {
-            detail::finish_done(*ask);
-            return true;
-        }
-        expected = cell(*ask);
-        return false;
+        return {detail::ask(shared_, std::move(request)), [](detail::Ask& ask) {
+                    std::optional<T> other;
+                    if (detail::answer_of(ask).told == detail::Told::Changed)
+                        other = cell(ask);
+                    else
+                        detail::finish_done(ask);
+                    return other;
+                }};
     }
     /// Adds to it; returns what was there before.
     T fetch_add(std::size_t index, const T& amount) requires detail::Countable<T> {
         return fetch_add_async(index, amount).get();
     }
     Operation<T> fetch_add_async(std::size_t index, const T& amount) requires detail::Countable<T> {
-        return {detail::ask(shared_, of(Verb::Add, index, amount)), [](detail::Ask& ask) {
-                    detail::finish_done(ask);
-                    return cell(ask);
-                }};
+        return {detail::ask(shared_, of(Verb::Add, index, amount)), finish_cell};
     }
     /// Sets what `change(T)` makes of what is there; called again when another was faster. Returns
     /// what was set.
     template <class ChangeValue>
     T update(std::size_t index, ChangeValue change) {
         for (;;) {
-            const detail::AskPtr read = detail::perform(
-                shared_,
-                {.verb = Verb::Read, .index = static_cast<std::int64_t>(index), .count = 1});
-            T after = change(cell(*read));
+            const detail::AskPtr read = ask_cell(index);
+            const detail::Answer& answer = detail::await_answer(read);
+            T after = change(finish_cell(*read));
             detail::Request write = of(Verb::Write, index, after);
             write.flags = detail::kIfVersion;
-            write.version = detail::answer_of(*read).version;
+            write.version = answer.version;
             const detail::AskPtr ask = detail::ask(shared_, std::move(write));
             if (detail::await_answer(ask).told == detail::Told::Changed) continue;
             detail::finish_done(*ask);
             return after;
         }
     }
-    std::size_t size() const { return static_cast<std::size_t>(info_value()); }
-    /// A snapshot.
-    std::vector<T> values() const {
-        std::vector<T> all;
-        detail::read_cells(
-            shared_,
-            0,
-            0,
-            [&] { all.clear(); },
-            [&](const detail::ItemView& item) {
-                all.push_back(detail::unpack_cell<T>(item.body));
-            });
-        return all;
+    std::size_t size() const { return size_async().get(); }
+    Operation<std::size_t> size_async() const { return count_async(); }
+    /// A snapshot; one above the broker's limits.payload is read in parts, by whoever takes it.
+    std::vector<T> values() const { return values_async().get(); }
+    Operation<std::vector<T>> values_async() const {
+        return {detail::ask_cells(shared_), [](detail::Ask& ask) {
+                    std::vector<T> all;
+                    detail::collect_cells(ask, detail::unpack_cell<T>, all);
+                    return all;
+                }};
     }
     /// As Dict::watch.
     template <class OnChange>
@@ -132,6 +135,14 @@ class Array : public Object {
         request.items.push_back(detail::pack_cell(value));
         return request;
     }
+    detail::AskPtr ask_cell(std::size_t index) const {
+        return detail::ask(
+            shared_, {.verb = Verb::Read, .index = static_cast<std::int64_t>(index), .count = 1});
+    }
+    static T finish_cell(detail::Ask& ask) {
+        detail::finish_done(ask);
+        return cell(ask);
+    }
     static T cell(detail::Ask& ask) {
         return detail::read_answer(ask, [](const detail::Answer& answer) {
             if (answer.items.empty()) throw ProtocolError{"an answer without its cell"};
@@ -152,12 +163,19 @@ class Value : private Array<T> {
 
     using Base::id;
     using Base::remove;
+    using Base::remove_async;
     using Base::operator bool;
     T get() const { return Base::get(0); }
+    Operation<T> get_async() const { return Base::get_async(0); }
     void set(const T& value) { Base::set(0, value); }
+    Operation<void> set_async(const T& value) { return Base::set_async(0, value); }
     T exchange(const T& value) { return Base::exchange(0, value); }
+    Operation<T> exchange_async(const T& value) { return Base::exchange_async(0, value); }
     bool compare_exchange(T& expected, const T& desired) {
         return Base::compare_exchange(0, expected, desired);
+    }
+    Operation<std::optional<T>> compare_exchange_async(const T& expected, const T& desired) {
+        return Base::compare_exchange_async(0, expected, desired);
     }
     T fetch_add(const T& amount) requires detail::Countable<T> {
         return Base::fetch_add(0, amount);

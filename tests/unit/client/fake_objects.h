@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "forkmill/pool.h"
+#include "forkmill/queue.h"
 #include "sdk/src/client.h"
 #include "tests/support/wait_until.h"
 
@@ -92,6 +93,19 @@ class FakeObjects {
     std::thread thread;
     std::atomic<bool> stopping{false};
 };
+
+/// Makes a handle while somebody serves the opens.
+template <class Make>
+auto made(FakeObjects& fake, Make make) {
+    fake.serve();
+    auto handle = make();
+    fake.stop();
+    return handle;
+}
+template <class T>
+Queue<T> queue_of(FakeObjects& fake) {
+    return made(fake, [&] { return Queue<T>{fake.pool}; });
+}
 
 /// An item of one packed number.
 template <class T>

@@ -14,19 +14,6 @@ namespace {
 using namespace std::chrono_literals;
 using wire::Code;
 
-/// Makes a handle while somebody serves the opens.
-template <class Make>
-auto made(FakeObjects& fake, Make make) {
-    fake.serve();
-    auto handle = make();
-    fake.stop();
-    return handle;
-}
-template <class T>
-Queue<T> queue_of(FakeObjects& fake) {
-    return made(fake, [&] { return Queue<T>{fake.pool}; });
-}
-
 TEST(ObjectPort, AnAnswerInPartsIsOneAnswer) {
     FakeObjects fake;
     auto dict = made(fake, [&] { return Dict<std::string, int>{fake.pool}; });

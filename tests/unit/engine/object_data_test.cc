@@ -257,6 +257,17 @@ TEST(ObjectArray, SwapsKeepItsBytes) {
     EXPECT_EQ(swap(1000), Code::None);
 }
 
+TEST(ObjectList, IsReplacedWholeWhateverItHas) {
+    WithList l;
+    l.splice(wire::kListEnd, 0, {"a", "b", "c"});
+    EXPECT_EQ(l.values(l.splice(0, 0, {"x"}, wire::kOpAll | wire::kOpOld)),
+              (std::vector<std::string>{"a", "b", "c"}));
+    EXPECT_EQ(l.all(), std::vector<std::string>{"x"});
+    EXPECT_EQ(l.code(l.splice(1, 0, {}, wire::kOpAll)), Code::InvalidRange);
+    EXPECT_EQ(l.answer(l.splice(0, 0, {}, wire::kOpAll)).value, 0);
+    EXPECT_EQ(l.code(l.splice(0, 0, {}, wire::kOpAll)), Code::None) << "also when it is empty";
+}
+
 TEST(ObjectArray, NumbersAreAddedInTheBroker) {
     Sharing s;
     const auto a = s.client();

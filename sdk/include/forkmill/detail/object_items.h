@@ -59,10 +59,21 @@ T first_value(Ask& ask) {
         return unpack<T>(answer.items.front().body);
     });
 }
+template <class T>
+T finish_value(Ask& ask) {
+    finish_done(ask);
+    return first_value<T>(ask);
+}
 /// Nothing at the timeout.
 template <class T>
-std::optional<T> value_if_there(Ask& ask) {
+std::optional<T> finish_got(Ask& ask) {
     if (!finish_in_time(ask)) return std::nullopt;
+    return first_value<T>(ask);
+}
+/// Nothing: what was named is not there.
+template <class T>
+std::optional<T> finish_found(Ask& ask) {
+    if (!finish_there(ask)) return std::nullopt;
     return first_value<T>(ask);
 }
 

@@ -4,8 +4,10 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <utility>
+#include <vector>
 
 #include "forkmill/detail/object_seam.h"
 
@@ -33,20 +35,27 @@ class FORKMILL_API Pages {
     std::vector<AskPtr> asks_;
 };
 
+// What is read whole is asked for in one message; if it is too big for that, whoever takes the
+// answer reads it in parts, and waits for them.
 using OnItem = std::function<void(const ItemView&)>;
-/// All keys of a dict, in one message.
-FORKMILL_API void read_keys(const SharedPtr& dict, const OnItem& on_item);
-/// All pairs: in one message, or in parts if it is too big for that; then keys that went away
-/// meanwhile are left out.
-FORKMILL_API void read_pairs(const SharedPtr& dict, const OnItem& on_item);
-/// Items from `index` on, `count` of them or to the end for 0, and their version: in one message,
-/// or in parts, again from the start if it was changed meanwhile. `begin` is called before the
-/// first item of each try.
-FORKMILL_API std::uint64_t read_cells(const SharedPtr& object,
-                                      std::int64_t index,
-                                      std::uint64_t count,
+/// All keys of a dict; these are never read in parts.
+FORKMILL_API AskPtr ask_keys(const SharedPtr& dict);
+FORKMILL_API void take_keys(Ask& ask, const OnItem& on_item);
+/// All pairs. In parts, keys that went away meanwhile are left out.
+FORKMILL_API AskPtr ask_pairs(const SharedPtr& dict);
+FORKMILL_API void take_pairs(Ask& ask, const OnItem& on_item);
+/// All items of a list or array, and their version. In parts, it begins again when they were
+/// changed meanwhile: `begin` is called before the first item of each try.
+FORKMILL_API AskPtr ask_cells(const SharedPtr& object);
+FORKMILL_API std::uint64_t take_cells(Ask& ask,
                                       const std::function<void()>& begin,
                                       const OnItem& on_item);
+/// All of them, each read by `read`.
+template <class T>
+std::uint64_t collect_cells(Ask& ask, T (*read)(Bytes), std::vector<T>& all) {
+    return take_cells(
+        ask, [&] { all.clear(); }, [&](const ItemView& item) { all.push_back(read(item.body)); });
+}
 
 }  // namespace detail
 }  // namespace v0

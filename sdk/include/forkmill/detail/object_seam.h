@@ -162,13 +162,19 @@ FORKMILL_API const Answer& await_answer(const AskPtr& ask);
 FORKMILL_API void then_answered(const AskPtr& ask, std::function<void()> call);
 /// Nobody wants the answer any more: what waits is interrupted, what it grants is given back.
 FORKMILL_API void abandon(const AskPtr& ask) noexcept;
-/// Asks, waits, and throws unless it was done.
-FORKMILL_API AskPtr perform(const SharedPtr& object, Request request);
 FORKMILL_API const Answer& answer_of(const Ask& ask);
-/// Reads an answer of nothing.
+/// The item that it was asked with.
+FORKMILL_API ItemView sent_item(const Ask& ask);
+
+// What answers mean to callers. REQUIRES: answered.
+/// Nothing.
 FORKMILL_API void finish_done(Ask& ask);
 /// False at the timeout.
 FORKMILL_API bool finish_in_time(Ask& ask);
+/// False: what was named is not there.
+FORKMILL_API bool finish_there(Ask& ask);
+FORKMILL_API bool finish_flag(Ask& ask);
+FORKMILL_API std::size_t finish_count(Ask& ask);
 
 /// While it lives, handles unpacked on this thread are those the answer brought.
 class FORKMILL_API Unpacking {
@@ -211,8 +217,12 @@ FORKMILL_API void end_watch(const WatchPtr& watch) noexcept;
 // Queues.
 /// An item that was received by poll(), or that came after nobody waited for it any more.
 FORKMILL_API AskPtr ask_get(const SharedPtr& queue, Duration timeout);
-FORKMILL_API bool poll_queue(const SharedPtr& queue, Duration timeout);
-FORKMILL_API void task_done(const SharedPtr& queue);
+/// An item to come, or word that one is in this process already; finish_poll() keeps it for the
+/// next get.
+FORKMILL_API AskPtr ask_poll(const SharedPtr& queue, Duration timeout);
+FORKMILL_API bool finish_poll(Ask& ask);
+/// The caller's oldest item is dealt with.
+FORKMILL_API AskPtr ask_done(const SharedPtr& queue);
 
 }  // namespace detail
 }  // namespace v0
