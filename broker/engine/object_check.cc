@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The invariants of objects.h, each against everything it speaks of; and rows for who looks in.
 #include <algorithm>
+#include <charconv>
 
 #include "broker/engine/objects.h"
 #include "broker/engine/status.h"
@@ -228,32 +229,54 @@ std::string Objects::check() const {
     return {};
 }
 
-std::vector<ObjectRow> Objects::rows(std::string_view prefix, std::size_t most) const {
+ObjectRow Objects::row_of(const Object& object) {
+    ObjectRow row;
+    row.id = object.id;
+    row.name = object.name;
+    row.kind = wire::name_of(object.kind());
+    row.type = object.type;
+    row.capacity = object.shape.capacity;
+    row.size = object.kind() == ObjectKind::Semaphore ? object.permits : object.size();
+    row.bytes = object.bytes;
+    row.handles = object.open.count;
+    for (const WaitLine& line : object.lines) row.waiting += line.size;
+    row.persistent = object.has(wire::kOpPersistent);
+    if (object.holder) {
+        row.holder_session = object.holder->owner.session;
+        row.token = object.holder->token;
+    }
+    return row;
+}
+
+std::vector<ObjectRow> Objects::rows(std::string_view prefix,
+                                     std::size_t most,
+                                     ObjectKind kind) const {
     std::vector<const Object*> found;
     for (const auto& [id, object] : by_id)
-        if (std::string_view{object->name}.substr(0, prefix.size()) == prefix)
+        if (std::string_view{object->name}.substr(0, prefix.size()) == prefix &&
+            (kind == ObjectKind{} || kind == object->kind()))
             found.push_back(object.get());
     std::sort(found.begin(), found.end(), [](const Object* a, const Object* b) {
         return a->name != b->name ? a->name < b->name : a->id < b->id;
     });
     if (found.size() > most) found.resize(most);
     std::vector<ObjectRow> rows;
-    for (const Object* object : found) {
-        ObjectRow row;
-        row.id = object->id;
-        row.name = object->name;
-        row.kind = wire::name_of(object->kind());
-        row.type = object->type;
-        row.capacity = object->shape.capacity;
-        row.size = object->kind() == ObjectKind::Semaphore ? object->permits : object->size();
-        row.bytes = object->bytes;
-        row.handles = object->open.count;
-        for (const WaitLine& line : object->lines) row.waiting += line.size;
-        row.persistent = object->has(wire::kOpPersistent);
-        if (object->holder) row.holder_session = object->holder->owner.session;
-        rows.push_back(std::move(row));
-    }
+    for (const Object* object : found) rows.push_back(row_of(*object));
     return rows;
+}
+
+bool Objects::find_row(std::string_view which, ObjectRow& row) const {
+    ObjectId id = 0;
+    if (const auto named = by_name.find(which); named != by_name.end()) {
+        id = named->second;
+    } else {
+        const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), id);
+        if (error != std::errc{} || end != which.data() + which.size()) return false;
+    }
+    const auto found = by_id.find(id);
+    if (found == by_id.end()) return false;
+    row = row_of(*found->second);
+    return true;
 }
 
 }  // namespace forkmill::engine

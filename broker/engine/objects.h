@@ -186,7 +186,12 @@ struct Objects {
 
     // Looking in (object_check.cc).
     std::string check() const;
-    std::vector<ObjectRow> rows(std::string_view prefix, std::size_t most) const;
+    static ObjectRow row_of(const Object& object);
+    /// ObjectKind{}: of every kind.
+    std::vector<ObjectRow> rows(std::string_view prefix,
+                                std::size_t most,
+                                wire::ObjectKind kind) const;
+    bool find_row(std::string_view which, ObjectRow& row) const;
 
     const Config& config;
     Journal* journal = nullptr;
