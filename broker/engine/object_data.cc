@@ -121,7 +121,7 @@ Code Objects::fill(Object& object, const std::vector<wire::ObjectItem>& items) {
     std::uint64_t cost = 0;
     for (const wire::ObjectItem& item : items) {
         if (!fits_cell(object, item)) return Code::TypeMismatch;
-        cost += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
+        cost += cost_of(item) + item.key.size();
     }
     if (!room_for(cost) || (object.shape.bytes != 0 && cost > object.shape.bytes))
         return Code::ObjectLimit;
@@ -181,6 +181,18 @@ bool Objects::version_agrees(const Call& call) {
     reply.version = present;
     if (one != nullptr) reply.items.push_back(show({}, *one, call.ix));
     say(call, std::move(reply));
+    return false;
+}
+
+/// False: it was refused, because of its version or because neither `size` items nor `more` bytes
+/// have room.
+bool Objects::may_write(Call& call, std::uint64_t size, std::uint64_t more) {
+    if (!version_agrees(call)) return false;
+    const Object& object = *call.object;
+    if (size <= object.shape.capacity && room_for(more) &&
+        (object.shape.bytes == 0 || object.bytes + more <= object.shape.bytes))
+        return true;
+    fail(call, Code::ObjectLimit, "the " + std::string{wire::name_of(object.kind())} + " is full");
     return false;
 }
 
@@ -281,16 +293,13 @@ void Objects::write(Call& call) {
 void Objects::write_dict(Call& call) {
     Object& dict = *call.object;
     const wire::ObjectOp& op = call.op;
-    if (!version_agrees(call)) return;
     std::uint64_t more = 0;
-    std::uint64_t grown = 0;
+    std::uint64_t size = dict.entries.size();
     for (const wire::ObjectItem& item : op.items) {
-        more += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
-        grown += dict.entries.count(item.key) == 0 ? 1U : 0U;
+        more += cost_of(item) + item.key.size();
+        size += dict.entries.count(item.key) == 0 ? 1U : 0U;
     }
-    if (dict.entries.size() + grown > dict.shape.capacity || !room_for(more) ||
-        (dict.shape.bytes != 0 && dict.bytes + more > dict.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the dict is full");
+    if (!may_write(call, size, more)) return;
     wire::ObjectReply reply;
     ++dict.version;
     for (const wire::ObjectItem& item : op.items) {
@@ -347,14 +356,9 @@ void Objects::write_list(Call& call) {
     std::uint64_t at = 0;
     if (!place_of(call, op.count, at))
         return fail(call, Code::InvalidRange, "the index is out of range");
-    if (!version_agrees(call)) return;
     std::uint64_t more = 0;
-    for (const wire::ObjectItem& item : op.items)
-        more += kItemCost + item.body.size + item.refs.size() * sizeof(ObjectId);
-    const std::uint64_t left = list.cells->size() - op.count;
-    if (left + op.items.size() > list.shape.capacity || !room_for(more) ||
-        (list.shape.bytes != 0 && list.bytes + more > list.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the list is full");
+    for (const wire::ObjectItem& item : op.items) more += cost_of(item);
+    if (!may_write(call, list.cells->size() - op.count + op.items.size(), more)) return;
     wire::ObjectReply reply;
     ++list.version;
     const auto first = list.cells->begin() + static_cast<std::ptrdiff_t>(at);
@@ -379,6 +383,19 @@ void Objects::write_list(Call& call) {
     say(call, std::move(reply));
 }
 
+/// What was there goes. The version is the array's.
+void Objects::set_cell(Object& array, std::uint64_t at, const wire::ObjectItem& item) {
+    StoredItem& cell = (*array.cells)[at];
+    StoredItem kept = keep(item);
+    kept.version = array.version;
+    for (const ObjectId ref : kept.refs) add_ref(ref);
+    drop(array, cell, 0);
+    charge(array, cost_of(kept), 0);
+    cell = std::move(kept);
+    const std::string key = std::to_string(at);
+    changed(array, &key);
+}
+
 void Objects::write_array(Call& call) {
     Object& array = *call.object;
     const wire::ObjectOp& op = call.op;
@@ -389,24 +406,14 @@ void Objects::write_array(Call& call) {
     for (const wire::ObjectItem& item : op.items) {
         if (!fits_cell(array, item))
             return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
-        more += item.body.size + item.refs.size() * sizeof(ObjectId);
+        more += cost_of(item) - kItemCost;  // The cell is there already.
     }
-    if (!room_for(more) || (array.shape.bytes != 0 && array.bytes + more > array.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the array is full");
-    if (!version_agrees(call)) return;
+    if (!may_write(call, array.cells->size(), more)) return;
     wire::ObjectReply reply;
     ++array.version;
     for (std::size_t i = 0; i < op.items.size(); ++i) {
-        StoredItem& cell = (*array.cells)[at + i];
-        if (op.has(wire::kOpOld)) reply.items.push_back(show({}, cell, call.ix));
-        StoredItem kept = keep(op.items[i]);
-        kept.version = array.version;
-        for (const ObjectId ref : kept.refs) add_ref(ref);
-        drop(array, cell, 0);
-        charge(array, cost_of(kept), 0);
-        cell = std::move(kept);
-        const std::string key = std::to_string(at + i);
-        changed(array, &key);
+        if (op.has(wire::kOpOld)) reply.items.push_back(show({}, (*array.cells)[at + i], call.ix));
+        set_cell(array, at + i, op.items[i]);
     }
     reply.value = static_cast<std::int64_t>(array.cells->size());
     reply.version = array.version;
@@ -424,7 +431,7 @@ void Objects::swap(Call& call) {
         return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
     if (!room_for(op.items.front().body.size))
         return fail(call, Code::ObjectLimit, "the broker's memory is full");
-    StoredItem& cell = (*array.cells)[at];
+    const StoredItem& cell = (*array.cells)[at];
     wire::ObjectReply reply;
     reply.version = cell.version;
     reply.items.push_back(show({}, cell, call.ix));
@@ -432,14 +439,8 @@ void Objects::swap(Call& call) {
         reply.code = Code::ValueChanged;
         return say(call, std::move(reply));
     }
-    StoredItem kept = keep(op.items.front());
-    kept.version = reply.version = ++array.version;
-    for (const ObjectId ref : kept.refs) add_ref(ref);
-    drop(array, cell, 0);
-    charge(array, cost_of(kept), 0);
-    cell = std::move(kept);
-    const std::string key = std::to_string(at);
-    changed(array, &key);
+    reply.version = ++array.version;
+    set_cell(array, at, op.items.front());
     say(call, std::move(reply));
 }
 

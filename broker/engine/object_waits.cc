@@ -20,8 +20,7 @@ constexpr std::uint64_t kTurnBytes = wire::kUnackedBytesMax;
 
 std::uint64_t cost_of(const wire::ObjectOp& op) {
     std::uint64_t sum = sizeof(op) + op.name.size() + op.type.size();
-    for (const wire::ObjectItem& item : op.items)
-        sum += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
+    for (const wire::ObjectItem& item : op.items) sum += engine::cost_of(item) + item.key.size();
     return sum;
 }
 

@@ -175,6 +175,8 @@ struct Objects {
     bool place_of(const Call& call, std::uint64_t count, std::uint64_t& at);
     wire::Code fill(Object& object, const std::vector<wire::ObjectItem>& items);
     bool version_agrees(const Call& call);
+    bool may_write(Call& call, std::uint64_t size, std::uint64_t more);
+    void set_cell(Object& array, std::uint64_t at, const wire::ObjectItem& item);
 
     // Watches (object_watch.cc).
     void watch(Call& call);
