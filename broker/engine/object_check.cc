@@ -185,7 +185,7 @@ std::string check_member(const Objects& all, SessionIx ix, Sums& sums) {
         if (++length > member.waits.size) return who + "it has more waits than it counts";
     }
     if (length != member.waits.size) return who + "its count of waits is wrong";
-    if (length + member.deferred.size() > all.config.waits_per_session_max)
+    if (length + member.deferred.size() > all.config.object_waits_per_session_max)
         return who + "too many operations wait";
     sums.leases -= std::min<std::uint64_t>(sums.leases, member.holding.size());
     return {};
@@ -223,8 +223,8 @@ std::string Objects::check() const {
     if (sums.waits + deferred != parked) return "the number of waiting operations is wrong";
     if (watched != watching || sums.watches != watching) return "the number of watches is wrong";
     if (!any_deferred && sums.bytes != bytes) return "bytes of objects are not those held";
-    if (by_id.size() > config.objects_max || parked > config.waits_max ||
-        bytes > config.memory_max / 2 + config.payload_max)
+    if (by_id.size() > config.objects_max || parked > config.object_waits_max ||
+        bytes > config.object_memory() + config.payload_max)
         return "objects are beyond their bounds";
     return {};
 }

@@ -106,7 +106,14 @@ void Objects::drop_ref(ObjectId id) {
 }
 
 bool Objects::room_for(std::uint64_t more) const {
-    return more <= memory_free && bytes + more <= config.memory_max / 2;
+    return more <= memory_free && bytes + more <= config.object_memory();
+}
+
+/// REQUIRES: there is none. Which bound has it not, in words.
+std::string Objects::no_room(std::uint64_t more) const {
+    const bool own = bytes + more > config.object_memory();
+    return "objects hold " + std::to_string(bytes) + " bytes, and for " + std::to_string(more) +
+           " more there is no room in limits." + (own ? "object_memory" : "memory");
 }
 
 /// The first content of a new object.
@@ -189,10 +196,12 @@ bool Objects::version_agrees(const Call& call) {
 bool Objects::may_write(Call& call, std::uint64_t size, std::uint64_t more) {
     if (!version_agrees(call)) return false;
     const Object& object = *call.object;
-    if (size <= object.shape.capacity && room_for(more) &&
-        (object.shape.bytes == 0 || object.bytes + more <= object.shape.bytes))
-        return true;
-    fail(call, Code::ObjectLimit, "the " + std::string{wire::name_of(object.kind())} + " is full");
+    const bool fits = size <= object.shape.capacity &&
+                      (object.shape.bytes == 0 || object.bytes + more <= object.shape.bytes);
+    if (fits && room_for(more)) return true;
+    fail(call,
+         Code::ObjectLimit,
+         fits ? no_room(more) : "the " + std::string{wire::name_of(object.kind())} + " is full");
     return false;
 }
 
@@ -429,8 +438,8 @@ void Objects::swap(Call& call) {
     if (!place_of(call, 1, at)) return fail(call, Code::InvalidRange, "the index is out of range");
     if (!fits_cell(array, op.items.front()))
         return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
-    if (!room_for(op.items.front().body.size))
-        return fail(call, Code::ObjectLimit, "the broker's memory is full");
+    const std::uint64_t more = op.items.front().body.size;
+    if (!room_for(more)) return fail(call, Code::ObjectLimit, no_room(more));
     const StoredItem& cell = (*array.cells)[at];
     wire::ObjectReply reply;
     reply.version = cell.version;

@@ -313,7 +313,9 @@ Object* Objects::make(Call& call, Code& code, std::string& text) {
     const std::uint64_t least = kObjectCost + (array ? op.shape.capacity * (kItemCost + 8) : 0);
     if (by_id.size() >= config.objects_max || !room_for(least)) {
         code = Code::ObjectLimit;
-        text = "no room for another object";
+        text = by_id.size() < config.objects_max
+                   ? no_room(least)
+                   : std::to_string(by_id.size()) + " objects are there: as many as limits.objects";
         return nullptr;
     }
     auto made = std::make_unique<Object>();

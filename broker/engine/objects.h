@@ -102,8 +102,10 @@ struct Objects {
     void add_ref(ObjectId id);
     void drop_ref(ObjectId id);
     bool room_for(std::uint64_t more) const;
+    std::string no_room(std::uint64_t more) const;
 
     // Waiting (object_waits.cc).
+    bool may_wait(const Member& asker, std::string& text) const;
     WaitIx park(Call& call, LineName line);
     void link(WaitLine& line, WaitIx ix, bool of_session);
     void unlink(WaitLine& line, WaitIx ix, bool of_session);
