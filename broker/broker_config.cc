@@ -53,6 +53,25 @@ void read_limits(base::ConfigSection s, BrokerConfig& config) {
         s.size("result_bytes_per_session", {.min = 4096, .fallback = 64 * kMiB});
     engine.result_ttl = s.duration(
         "result_ttl", {.min = seconds{1}, .max = hours{24 * 30}, .fallback = wire::kResultTtl});
+    engine.objects_max =
+        s.integer<std::uint32_t>("objects", {.min = 0, .max = 10'000'000, .fallback = 65'536});
+    engine.object_waits_per_session_max = s.integer<std::uint32_t>(
+        "object_waits_per_session", {.min = 1, .max = 1'000'000, .fallback = 1024});
+    engine.object_waits_max =
+        s.integer<std::uint32_t>("object_waits", {.min = 1, .max = 10'000'000, .fallback = 65'536});
+    engine.object_memory_max =
+        s.size("object_memory", {.min = 4096, .fallback = engine.memory_max / 2});
+    if (engine.object_memory() > engine.memory_max) {
+        s.problem("object_memory",
+                  "object_memory (" + s.origin("object_memory") + ") is larger than memory (" +
+                      s.origin("memory") + "); expected a share of what the broker may hold");
+    }
+    if (engine.object_waits_per_session_max > engine.object_waits_max) {
+        s.problem("object_waits_per_session",
+                  "object_waits_per_session (" + s.origin("object_waits_per_session") +
+                      ") is larger than object_waits (" + s.origin("object_waits") +
+                      "); expected what one session may have of those of all");
+    }
     if (engine.payload_max > engine.memory_max) {
         s.problem("payload",
                   "payload (" + s.origin("payload") + ") is larger than memory (" +

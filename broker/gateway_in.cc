@@ -243,7 +243,7 @@ wire::Code GatewayOps::on_objects(Peer& peer,
                                   wire::Cursor& cursor,
                                   const base::Message& message,
                                   base::Time now) {
-    if (peer.answers + peer.answers_here > kAnswersMax) {
+    if (peer.answers + peer.answers_here > gateway.config_.answers_max) {
         note("session " + base::to_string(peer.key) + " takes no answers: ended");
         end_session(peer, wire::Code::ObjectLimit, now);
         return wire::Code::None;

@@ -47,9 +47,6 @@ struct Reassembly {
     bool complete = false;
 };
 
-/// Answers that a session may leave unacked; one that asks for more is ended.
-inline constexpr std::uint64_t kAnswersMax = 4096;
-
 struct Peer {
     // Constant after HELLO.
     engine::SessionIx index = engine::kNoSession;

@@ -115,6 +115,9 @@ GatewayConfig Router::gateway_config() const {
     config.gone_after = start_.config.gone_after;
     config.session_ttl = start_.config.engine.session_ttl;
     config.payload_max = start_.config.engine.payload_max;
+    // All that a session may have waiting can be answered at once.
+    const std::uint64_t waits = start_.config.engine.object_waits_per_session_max;
+    config.answers_max = std::max(config.answers_max, 4 * waits);
     config.handles_max = 2 * start_.config.engine.sessions_max;
     return config;
 }

@@ -68,21 +68,25 @@ Json sessions_of(const engine::Engine::Snapshot& snapshot) {
 constexpr std::size_t kObjectRowsMax = 1000;
 constexpr std::size_t kTypeShown = 128;
 
-Json objects_of(const engine::Engine& engine, std::string_view prefix) {
+Json object_of(const engine::ObjectRow& object) {
+    return {{"id", object.id},
+            {"name", object.name},
+            {"kind", object.kind},
+            {"type", object.type.substr(0, kTypeShown)},
+            {"size", object.size},
+            {"capacity", object.capacity},
+            {"bytes", object.bytes},
+            {"handles", object.handles},
+            {"waiting", object.waiting},
+            {"holder", object.holder},
+            {"token", object.token},
+            {"persistent", object.persistent}};
+}
+
+Json objects_of(const engine::Engine& engine, std::string_view prefix, wire::ObjectKind kind) {
     Json rows = Json::array();
-    for (const engine::ObjectRow& object : engine.objects(prefix, kObjectRowsMax)) {
-        rows.push_back({{"id", object.id},
-                        {"name", object.name},
-                        {"kind", object.kind},
-                        {"type", object.type.substr(0, kTypeShown)},
-                        {"size", object.size},
-                        {"capacity", object.capacity},
-                        {"bytes", object.bytes},
-                        {"handles", object.handles},
-                        {"waiting", object.waiting},
-                        {"holder", object.holder},
-                        {"persistent", object.persistent}});
-    }
+    for (const engine::ObjectRow& object : engine.objects(prefix, kObjectRowsMax, kind))
+        rows.push_back(object_of(object));
     return rows;
 }
 
@@ -148,6 +152,13 @@ wire::Reply task_reply(const wire::Query& query, const engine::Engine& engine) {
                        {"detached", row.detached}});
 }
 
+wire::Reply object_reply(const wire::Query& query, const engine::Engine& engine) {
+    engine::ObjectRow row;
+    if (!engine.find_object(query.argument, row))
+        return {query.id, wire::Code::NotFound, "there is no object " + query.argument};
+    return reply_with(query.id, object_of(row));
+}
+
 }  // namespace
 
 wire::Reply answer_query(const wire::Query& query,
@@ -162,8 +173,12 @@ wire::Reply answer_query(const wire::Query& query,
             return {query.id, wire::Code::NotFound, "no living worker offers this task"};
         return reply_with(query.id, {{"name", query.argument}, {"signature", signature}});
     }
+    if (query.what == "object") return object_reply(query, engine);
     if (query.what == "objects")
-        return reply_with(query.id, {{"objects", objects_of(engine, query.argument)}});
+        return reply_with(query.id, {{"objects", objects_of(engine, query.argument, {})}});
+    if (query.what == "locks")
+        return reply_with(query.id,
+                          {{"locks", objects_of(engine, query.argument, wire::ObjectKind::Lock)}});
     const engine::Engine::Snapshot snapshot = engine.snapshot(now);
     if (query.what == "status")
         return reply_with(query.id, status_of(snapshot, gateway, engine, context, now));

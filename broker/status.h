@@ -14,8 +14,8 @@ struct StatusContext {
     base::Time started{};
 };
 
-/// `query.what`: status, workers, queues, sessions, task (argument: its id), function (argument:
-/// its name). Anything else: NotFound.
+/// `query.what`: status, workers, queues, sessions, objects and locks (argument: how their names
+/// begin), object (its name or id), task (its id), function (its name). Anything else: NotFound.
 wire::Reply answer_query(const wire::Query& query,
                          const Gateway& gateway,
                          const engine::Engine& engine,

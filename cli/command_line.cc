@@ -39,16 +39,22 @@ void add_state_dir(CLI::App& verb, Flags& flags) {
 
 void declare_objects(CLI::App& app, Flags& flags, std::map<CLI::App*, Verb>& verbs) {
     CLI::App* object = app.add_subcommand("object", "shared objects")->require_subcommand(1);
-    CLI::App* ls = object->add_subcommand("ls", "list them, at most 1,000");
-    ls->add_option("PREFIX", flags.command.name, "of the names to list");
-    verbs[ls] = &cli::list_objects;
-    const std::tuple<const char*, const char*, Verb> each[] = {
-        {"info", "show one", &cli::show_object},
-        {"rm", "end one, whoever uses it", &cli::remove_object},
-        {"break", "take a lock from its owner", &cli::break_lock}};
-    for (const auto& [name, help, run] : each) {
-        CLI::App* verb = object->add_subcommand(name, help);
-        verb->add_option("NAME", flags.command.id, "of the object, or its id")->required();
+    CLI::App* lock = app.add_subcommand("lock", "shared locks")->require_subcommand(1);
+    const std::tuple<CLI::App*, const char*, Verb> lists[] = {
+        {object, "list them, at most 1,000", &cli::list_objects},
+        {lock, "list them with owner and token, at most 1,000", &cli::list_locks}};
+    for (const auto& [group, help, run] : lists) {
+        CLI::App* ls = group->add_subcommand("ls", help);
+        ls->add_option("PREFIX", flags.command.name, "of the names to list");
+        verbs[ls] = run;
+    }
+    const std::tuple<CLI::App*, const char*, const char*, Verb> each[] = {
+        {object, "info", "show one", &cli::show_object},
+        {object, "rm", "end one, whoever uses it", &cli::remove_object},
+        {lock, "break", "take one from its owner", &cli::break_lock}};
+    for (const auto& [group, name, help, run] : each) {
+        CLI::App* verb = group->add_subcommand(name, help);
+        verb->add_option("NAME|ID", flags.command.id, "which one")->required();
         verbs[verb] = run;
     }
 }

@@ -114,21 +114,11 @@ const std::vector<std::string> kQueueColumns{"name",
 
 const std::vector<std::string>
     kObjectColumns{"id", "name", "kind", "type", "size", "bytes", "handles", "waiting", "holder"};
-
-/// The object of that name, or of that id.
-Json find_object(Connection& connection, const std::string& which) {
-    const Json all = parse_answer(connection.ask("objects", which));
-    for (const Json& row : all.value("objects", Json::array()))
-        if (text_field(row, "name") == which) return row;
-    const Json any = parse_answer(connection.ask("objects"));
-    for (const Json& row : any.value("objects", Json::array()))
-        if (row.contains("id") && row["id"].dump() == which) return row;
-    throw Failure{kTaskFailed, "there is no object " + which};
-}
+const std::vector<std::string> kLockColumns{"id", "name", "handles", "waiting", "holder", "token"};
 
 void rule_object(const Command& command, wire::ObjectVerb verb) {
     Connection connection{command.endpoint, command.connect_timeout, true};
-    const Json row = find_object(connection, command.id);
+    const Json row = parse_answer(connection.ask("object", command.id));
     const Answer answer = connection.operate(verb, row.value("id", std::uint64_t{0}));
     if (answer.code == wire::Code::None) return;
     throw Failure{
@@ -240,9 +230,14 @@ void list_objects(const Command& command, std::ostream& out) {
     list(command, "objects", kObjectColumns, out);
 }
 
+void list_locks(const Command& command, std::ostream& out) {
+    list(command, "locks", kLockColumns, out);
+}
+
 void show_object(const Command& command, std::ostream& out) {
     Connection connection{command.endpoint, command.connect_timeout};
-    const Json row = find_object(connection, command.id);
+    Json row = parse_answer(connection.ask("object", command.id));
+    row.erase("api");
     if (command.output == Output::Json) out << row.dump(2) << '\n';
     if (command.output != Output::Table) return;
     for (const auto& [key, value] : row.items()) out << key << ": " << cell(row, key) << '\n';

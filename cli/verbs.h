@@ -46,8 +46,10 @@ void list_workers(const Command& command, std::ostream& out);
 void list_queues(const Command& command, std::ostream& out);
 void list_objects(const Command& command, std::ostream& out);
 void show_object(const Command& command, std::ostream& out);
-/// Ends a shared object, whoever uses it; takes a lock from its owner. As admins.
+/// Ends a shared object, whoever uses it. As an admin.
 void remove_object(const Command& command, std::ostream& out);
+void list_locks(const Command& command, std::ostream& out);
+/// Takes a lock from its owner. As an admin.
 void break_lock(const Command& command, std::ostream& out);
 /// Makes a key file and its .pub, and prints the public key. Asks no broker.
 void keygen(const Command& command, std::ostream& out);

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -51,8 +52,11 @@ struct Config {
     std::uint32_t prefetch_max = 2048;  ///< Leases a worker may hold beyond what runs.
     std::uint32_t min_batch = 128;  ///< Tiny tasks are never split thinner than this over workers.
     std::uint32_t objects_max = 65'536;
-    std::uint32_t waits_per_session_max = 1024;  ///< Of operations on objects; watches likewise.
-    std::uint32_t waits_max = 65'536;
+    std::uint32_t object_waits_per_session_max = 1024;  ///< Operations that wait; watches likewise.
+    std::uint32_t object_waits_max = 65'536;
+    /// Of what objects and the operations that wait hold; unset: half of memory_max.
+    std::optional<std::uint64_t> object_memory_max = std::nullopt;
+    std::uint64_t object_memory() const { return object_memory_max.value_or(memory_max / 2); }
     base::Duration owner_lost_after =
         std::chrono::seconds{10};  ///< Silence after which what a session holds is taken from it.
     bool local = false;            ///< Embedded: one session in process, no recovery.

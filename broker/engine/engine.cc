@@ -286,13 +286,18 @@ Engine::Snapshot Engine::snapshot(base::Time now) const {
     return core_->snapshot(now);
 }
 
-std::vector<ObjectRow> Engine::objects(std::string_view prefix, std::size_t most) const {
-    std::vector<ObjectRow> rows = core_->objects.rows(prefix, most);
-    for (ObjectRow& row : rows) {
-        if (const Session* owner = core_->session_at(row.holder_session); owner != nullptr)
-            row.holder = owner->info.host + ":" + std::to_string(owner->info.pid);
-    }
+std::vector<ObjectRow> Engine::objects(std::string_view prefix,
+                                       std::size_t most,
+                                       wire::ObjectKind kind) const {
+    std::vector<ObjectRow> rows = core_->objects.rows(prefix, most, kind);
+    for (ObjectRow& row : rows) row.holder = core_->process_of(row.holder_session);
     return rows;
+}
+
+bool Engine::find_object(std::string_view which, ObjectRow& row) const {
+    if (!core_->objects.find_row(which, row)) return false;
+    row.holder = core_->process_of(row.holder_session);
+    return true;
 }
 
 std::uint64_t Engine::waiting(std::string_view queue) const {

@@ -220,8 +220,12 @@ class Engine {
     /// JSON-ready rows for `status`, `worker ls`, `queue ls`, task lookup; engine/status.h.
     struct Snapshot;
     Snapshot snapshot(base::Time now) const;
-    /// At most `most` objects whose names begin with `prefix`.
-    std::vector<ObjectRow> objects(std::string_view prefix, std::size_t most) const;
+    /// At most `most` objects whose names begin with `prefix`; of one kind, or of all.
+    std::vector<ObjectRow> objects(std::string_view prefix,
+                                   std::size_t most,
+                                   wire::ObjectKind kind = {}) const;
+    /// The object of that name, else of that id.
+    bool find_object(std::string_view which, ObjectRow& row) const;
     /// Tasks of a queue that could run now and have no worker.
     std::uint64_t waiting(std::string_view queue) const;
     /// Throws nothing; returns the first broken invariant in words, or empty.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The invariants of objects.h, each against everything it speaks of; and rows for who looks in.
 #include <algorithm>
+#include <charconv>
 
 #include "broker/engine/objects.h"
 #include "broker/engine/status.h"
@@ -188,7 +189,7 @@ std::string check_member(const Objects& all, SessionIx ix, Sums& sums) {
         if (++length > member.waits.size) return who + "it has more waits than it counts";
     }
     if (length != member.waits.size) return who + "its count of waits is wrong";
-    if (length + member.deferred.size() > all.config.waits_per_session_max)
+    if (length + member.deferred.size() > all.config.object_waits_per_session_max)
         return who + "too many operations wait";
     if (member.turn_bytes > 0 && !member.turn_listed)
         return who + "no turn will end what it was told in this one";
@@ -228,38 +229,60 @@ std::string Objects::check() const {
     if (sums.waits + deferred != parked) return "the number of waiting operations is wrong";
     if (watched != watching || sums.watches != watching) return "the number of watches is wrong";
     if (!any_deferred && sums.bytes != bytes) return "bytes of objects are not those held";
-    if (by_id.size() > config.objects_max || parked > config.waits_max ||
-        bytes > config.memory_max / 2 + config.payload_max)
+    if (by_id.size() > config.objects_max || parked > config.object_waits_max ||
+        bytes > config.object_memory() + config.payload_max)
         return "objects are beyond their bounds";
     return {};
 }
 
-std::vector<ObjectRow> Objects::rows(std::string_view prefix, std::size_t most) const {
+ObjectRow Objects::row_of(const Object& object) const {
+    ObjectRow row;
+    row.id = object.id;
+    row.name = object.name;
+    row.kind = wire::name_of(object.kind());
+    row.type = object.type;
+    row.capacity = object.shape.capacity;
+    row.size = object.kind() == ObjectKind::Semaphore ? object.permits : object.size();
+    row.bytes = object.bytes;
+    row.handles = object.open.count;
+    for (const WaitLine& line : object.lines) row.waiting += line.size;
+    row.persistent = object.has(wire::kOpPersistent);
+    if (const std::optional<Holder> holder = holder_of(object)) {
+        row.holder_session = holder->owner.session;
+        row.token = holder->token;
+    }
+    return row;
+}
+
+std::vector<ObjectRow> Objects::rows(std::string_view prefix,
+                                     std::size_t most,
+                                     ObjectKind kind) const {
     std::vector<const Object*> found;
     for (const auto& [id, object] : by_id)
-        if (std::string_view{object->name}.substr(0, prefix.size()) == prefix)
+        if (std::string_view{object->name}.substr(0, prefix.size()) == prefix &&
+            (kind == ObjectKind{} || kind == object->kind()))
             found.push_back(object.get());
     std::sort(found.begin(), found.end(), [](const Object* a, const Object* b) {
         return a->name != b->name ? a->name < b->name : a->id < b->id;
     });
     if (found.size() > most) found.resize(most);
     std::vector<ObjectRow> rows;
-    for (const Object* object : found) {
-        ObjectRow row;
-        row.id = object->id;
-        row.name = object->name;
-        row.kind = wire::name_of(object->kind());
-        row.type = object->type;
-        row.capacity = object->shape.capacity;
-        row.size = object->kind() == ObjectKind::Semaphore ? object->permits : object->size();
-        row.bytes = object->bytes;
-        row.handles = object->open.count;
-        for (const WaitLine& line : object->lines) row.waiting += line.size;
-        row.persistent = object->has(wire::kOpPersistent);
-        if (const auto holder = holder_of(*object)) row.holder_session = *holder;
-        rows.push_back(std::move(row));
-    }
+    for (const Object* object : found) rows.push_back(row_of(*object));
     return rows;
+}
+
+bool Objects::find_row(std::string_view which, ObjectRow& row) const {
+    ObjectId id = 0;
+    if (const auto named = by_name.find(which); named != by_name.end()) {
+        id = named->second;
+    } else {
+        const auto [end, error] = std::from_chars(which.data(), which.data() + which.size(), id);
+        if (error != std::errc{} || end != which.data() + which.size()) return false;
+    }
+    const auto found = by_id.find(id);
+    if (found == by_id.end()) return false;
+    row = row_of(*found->second);
+    return true;
 }
 
 }  // namespace forkmill::engine

@@ -112,7 +112,14 @@ void Objects::drop_ref(ObjectId id) {
 }
 
 bool Objects::room_for(std::uint64_t more) const {
-    return more <= memory_free && bytes + more <= config.memory_max / 2;
+    return more <= memory_free && bytes + more <= config.object_memory();
+}
+
+/// REQUIRES: there is none. Which bound has it not, in words.
+std::string Objects::no_room(std::uint64_t more) const {
+    const bool own = bytes + more > config.object_memory();
+    return "objects hold " + std::to_string(bytes) + " bytes, and for " + std::to_string(more) +
+           " more there is no room in limits." + (own ? "object_memory" : "memory");
 }
 
 /// The first content of a new object.
@@ -127,7 +134,7 @@ Code Objects::fill(Object& object, const std::vector<wire::ObjectItem>& items) {
     std::uint64_t cost = 0;
     for (const wire::ObjectItem& item : items) {
         if (!fits_cell(object, item)) return Code::TypeMismatch;
-        cost += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
+        cost += cost_of(item) + item.key.size();
     }
     if (!room_for(cost) || (object.shape.bytes != 0 && cost > object.shape.bytes))
         return Code::ObjectLimit;
@@ -197,6 +204,18 @@ bool Objects::version_agrees(const Call& call) {
 bool Objects::may_show(const Call& call, std::uint64_t size, std::uint64_t items) {
     if (items == 1 || size + items * kItemCost <= config.payload_max) return true;
     fail(call, Code::ResultTooBig, "it is too much for one answer: ask for it in parts");
+    return false;
+}
+
+/// False: it was refused, because neither `size` items nor `more` bytes have room.
+bool Objects::may_write(const Call& call, std::uint64_t size, std::uint64_t more) {
+    const Object& object = *call.object;
+    const bool fits = size <= object.shape.capacity &&
+                      (object.shape.bytes == 0 || object.bytes + more <= object.shape.bytes);
+    if (fits && room_for(more)) return true;
+    fail(call,
+         Code::ObjectLimit,
+         fits ? no_room(more) : "the " + std::string{wire::name_of(object.kind())} + " is full");
     return false;
 }
 
@@ -297,24 +316,21 @@ void Objects::write_dict(Call& call) {
     const wire::ObjectOp& op = call.op;
     if (!version_agrees(call)) return;
     std::uint64_t more = 0;
-    std::uint64_t grown = 0;
+    std::uint64_t size = dict.entries.size();
     std::uint64_t shown = 0;
     std::uint64_t there = 0;
     const bool shows = op.has(wire::kOpOld) || op.has(wire::kOpIfAbsent);
     for (const wire::ObjectItem& item : op.items) {
-        more += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
+        more += cost_of(item) + item.key.size();
         const auto entry = dict.entries.find(item.key);
         if (entry == dict.entries.end()) {
-            ++grown;
+            ++size;
         } else if (shows) {
             shown += item.key.size() + entry->second.body.size();
             ++there;
         }
     }
-    if (!may_show(call, shown, there)) return;
-    if (dict.entries.size() + grown > dict.shape.capacity || !room_for(more) ||
-        (dict.shape.bytes != 0 && dict.bytes + more > dict.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the dict is full");
+    if (!may_write(call, size, more) || !may_show(call, shown, there)) return;
     wire::ObjectReply reply;
     ++dict.version;
     for (const wire::ObjectItem& item : op.items) {
@@ -381,13 +397,9 @@ void Objects::write_list(Call& call) {
     if (!place_of(call, count, at))
         return fail(call, Code::InvalidRange, "the index is out of range");
     std::uint64_t more = 0;
-    for (const wire::ObjectItem& item : op.items)
-        more += kItemCost + item.body.size + item.refs.size() * sizeof(ObjectId);
-    const std::uint64_t left = list.cells->size() - count;
-    if (left + op.items.size() > list.shape.capacity || !room_for(more) ||
-        (list.shape.bytes != 0 && list.bytes + more > list.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the list is full");
-    if (op.has(wire::kOpOld) && !may_show(call, bytes_from(list, at, op.count), op.count)) return;
+    for (const wire::ObjectItem& item : op.items) more += cost_of(item);
+    if (!may_write(call, list.cells->size() - count + op.items.size(), more)) return;
+    if (op.has(wire::kOpOld) && !may_show(call, bytes_from(list, at, count), count)) return;
     wire::ObjectReply reply;
     ++list.version;
     const auto first = list.cells->begin() + static_cast<std::ptrdiff_t>(at);
@@ -412,6 +424,19 @@ void Objects::write_list(Call& call) {
     say(call, std::move(reply));
 }
 
+/// What was there goes. The version is the array's.
+void Objects::set_cell(Object& array, std::uint64_t at, const wire::ObjectItem& item) {
+    StoredItem& cell = (*array.cells)[at];
+    StoredItem kept = keep(item);
+    kept.version = array.version;
+    for (const ObjectId ref : kept.refs) add_ref(ref);
+    drop(array, cell, 0);
+    charge(array, cost_of(kept), 0);
+    cell = std::move(kept);
+    const std::string key = std::to_string(at);
+    changed(array, &key);
+}
+
 void Objects::write_array(Call& call) {
     Object& array = *call.object;
     const wire::ObjectOp& op = call.op;
@@ -422,26 +447,16 @@ void Objects::write_array(Call& call) {
     for (const wire::ObjectItem& item : op.items) {
         if (!fits_cell(array, item))
             return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
-        more += item.body.size + item.refs.size() * sizeof(ObjectId);
+        more += cost_of(item) - kItemCost;  // The cell is there already.
     }
-    if (!room_for(more) || (array.shape.bytes != 0 && array.bytes + more > array.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the array is full");
-    if (!version_agrees(call)) return;
+    if (!version_agrees(call) || !may_write(call, array.cells->size(), more)) return;
     const std::uint64_t replaced = op.has(wire::kOpOld) ? op.items.size() : 0;
     if (!may_show(call, bytes_from(array, at, replaced), replaced)) return;
     wire::ObjectReply reply;
     ++array.version;
     for (std::size_t i = 0; i < op.items.size(); ++i) {
-        StoredItem& cell = (*array.cells)[at + i];
-        if (op.has(wire::kOpOld)) reply.items.push_back(show({}, cell, call.ix));
-        StoredItem kept = keep(op.items[i]);
-        kept.version = array.version;
-        for (const ObjectId ref : kept.refs) add_ref(ref);
-        drop(array, cell, 0);
-        charge(array, cost_of(kept), 0);
-        cell = std::move(kept);
-        const std::string key = std::to_string(at + i);
-        changed(array, &key);
+        if (op.has(wire::kOpOld)) reply.items.push_back(show({}, (*array.cells)[at + i], call.ix));
+        set_cell(array, at + i, op.items[i]);
     }
     reply.value = static_cast<std::int64_t>(array.cells->size());
     reply.version = array.version;
@@ -458,9 +473,8 @@ void Objects::swap(Call& call) {
     if (!fits_cell(array, op.items.front()))
         return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
     const std::uint64_t more = op.items.front().body.size;
-    if (!room_for(more) || (array.shape.bytes != 0 && array.bytes + more > array.shape.bytes))
-        return fail(call, Code::ObjectLimit, "the array is full");
-    StoredItem& cell = (*array.cells)[at];
+    if (!may_write(call, array.cells->size(), more)) return;
+    const StoredItem& cell = (*array.cells)[at];
     wire::ObjectReply reply;
     reply.version = cell.version;
     reply.items.push_back(show({}, cell, call.ix));
@@ -468,14 +482,8 @@ void Objects::swap(Call& call) {
         reply.code = Code::ValueChanged;
         return say(call, std::move(reply));
     }
-    StoredItem kept = keep(op.items.front());
-    kept.version = reply.version = ++array.version;
-    for (const ObjectId ref : kept.refs) add_ref(ref);
-    drop(array, cell, 0);
-    charge(array, cost_of(kept), 0);
-    cell = std::move(kept);
-    const std::string key = std::to_string(at);
-    changed(array, &key);
+    reply.version = ++array.version;
+    set_cell(array, at, op.items.front());
     say(call, std::move(reply));
 }
 

@@ -30,7 +30,7 @@ void Objects::put(Call& call) {
     if (queue.shut) return fail(call, Code::ObjectClosed, "the queue is shut");
     StoredItem item = keep(call.op.items.front());
     const std::uint64_t cost = cost_of(item);
-    if (!room_for(cost)) return fail(call, Code::ObjectLimit, "the broker's memory is full");
+    if (!room_for(cost)) return fail(call, Code::ObjectLimit, no_room(cost));
     const bool full = is_full(queue, cost) || queue.lines[kPutters].size > 0;
     if (full && call.op.timeout_ns == 0) return fail(call, Code::QueueFull);
     if (full) {

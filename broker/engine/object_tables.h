@@ -54,6 +54,10 @@ inline constexpr std::uint64_t kItemCost = 96;
 inline std::uint64_t cost_of(const StoredItem& item) {
     return kItemCost + item.body.size() + item.refs.size() * sizeof(ObjectId);
 }
+/// The same of one that is not kept yet. Dicts count their keys besides.
+inline std::uint64_t cost_of(const wire::ObjectItem& item) {
+    return kItemCost + item.body.size + item.refs.size() * sizeof(ObjectId);
+}
 
 struct LeasedItem {
     StoredItem item;

@@ -20,8 +20,7 @@ constexpr std::uint64_t kTurnBytes = wire::kUnackedBytesMax;
 
 std::uint64_t cost_of(const wire::ObjectOp& op) {
     std::uint64_t sum = sizeof(op) + op.name.size() + op.type.size();
-    for (const wire::ObjectItem& item : op.items)
-        sum += kItemCost + item.key.size() + item.body.size + item.refs.size() * sizeof(ObjectId);
+    for (const wire::ObjectItem& item : op.items) sum += engine::cost_of(item) + item.key.size();
     return sum;
 }
 
@@ -62,12 +61,25 @@ void Objects::unlink(WaitLine& line, WaitIx ix, bool of_session) {
     --line.size;
 }
 
+/// Whether one more operation may; `text`: why not.
+bool Objects::may_wait(const Member& asker, std::string& text) const {
+    const auto as_many_as = [](std::uint64_t waiting, const char* key) {
+        return std::to_string(waiting) + " operations wait: as many as limits." + key;
+    };
+    const std::uint64_t own = asker.waits.size + asker.deferred.size();
+    if (own >= config.object_waits_per_session_max) {
+        text = as_many_as(own, "object_waits_per_session");
+    } else if (parked >= config.object_waits_max) {
+        text = as_many_as(parked, "object_waits");
+    }
+    return text.empty();
+}
+
 /// The operation waits in a line of its object; kNoWait: it was refused.
 WaitIx Objects::park(Call& call, LineName name) {
     Member& asker = member(call.ix);
-    if (parked >= config.waits_max ||
-        asker.waits.size + asker.deferred.size() >= config.waits_per_session_max) {
-        fail(call, Code::ObjectLimit, "too many operations wait");
+    if (std::string text; !may_wait(asker, text)) {
+        fail(call, Code::ObjectLimit, std::move(text));
         return kNoWait;
     }
     WaitIx ix = static_cast<WaitIx>(waits.size());
@@ -204,9 +216,9 @@ void Objects::serve(Object& object, Step& step) {
 void Objects::defer(SessionIx ix, const wire::ObjectOp& op, Step& step) {
     Member& asker = member(ix);
     const std::uint64_t cost = cost_of(op);
-    if (parked >= config.waits_max || !room_for(cost) ||
-        asker.waits.size + asker.deferred.size() >= config.waits_per_session_max)
-        return refuse(ix, op, Code::ObjectLimit, "too many operations wait", step);
+    std::string text = room_for(cost) ? std::string{} : no_room(cost);
+    if (!text.empty() || !may_wait(asker, text))
+        return refuse(ix, op, Code::ObjectLimit, std::move(text), step);
     wire::ObjectOp& kept = asker.deferred.emplace_back(op);
     for (wire::ObjectItem& item : kept.items) item.body.body = keep(item).body;
     bytes += cost;

@@ -32,8 +32,13 @@ void Objects::watch(Call& call) {
                 object.kind() != ObjectKind::List && object.kind() != ObjectKind::Event)) {
         return fail(call, Code::TypeMismatch, "nothing that is watched");
     }
-    if (asker.watches.size() >= config.waits_per_session_max || watching >= config.waits_max)
-        return fail(call, Code::ObjectLimit, "too many watches");
+    if (asker.watches.size() >= config.object_waits_per_session_max)
+        return fail(call,
+                    Code::ObjectLimit,
+                    "it watches as much as it may, by limits.object_waits_per_session");
+    if (watching >= config.object_waits_max)
+        return fail(
+            call, Code::ObjectLimit, "as much is watched as may be, by limits.object_waits");
     std::uint32_t ix = static_cast<std::uint32_t>(watches.size());
     if (free_watches.empty()) {
         watches.emplace_back();

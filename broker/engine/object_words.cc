@@ -42,18 +42,19 @@ std::uint64_t Objects::place_of(const Object& lock, SessionIx ix) {
 void Objects::grip(Object& lock) {
     if (!lock.word) return;
     idle.push_back(lock.id);
-    if (std::exchange(lock.gripped, true)) return;
+    if (lock.gripped) return;
     const base::LockWord::Hold hold = config.lock_words->at(*lock.word).grip();
-    lock.owner_died = hold.died;
-    if (hold.mark == 0) return;
+    lock.holder = holder_by(hold);
+    // Whoever took it for a session that had ended, or was given up before, is as good as dead.
+    lock.owner_died = hold.died || (hold.mark != 0 && !lock.holder);
+    lock.gripped = true;
+    if (lock.holder) member(lock.holder->owner.session).holding.insert(lock.id);
+}
+
+std::optional<Holder> Objects::holder_by(const base::LockWord::Hold& hold) const {
     const auto session = marks.find(hold.mark);
-    // It was taken by a process whose session had ended, or was given up before.
-    if (session == marks.end() || is_given_up(session->second)) {
-        lock.owner_died = true;
-        return;
-    }
-    lock.holder = Holder{Owner::unpacked(session->second, hold.owner), 1, hold.token};
-    member(session->second).holding.insert(lock.id);
+    if (session == marks.end() || is_given_up(session->second)) return std::nullopt;
+    return Holder{Owner::unpacked(session->second, hold.owner), 1, hold.token};
 }
 
 /// What the session, or one attempt of it, took without us and has not given back.
@@ -95,11 +96,9 @@ void Objects::let_go_idle() {
 }
 
 /// Of a lock or a barrier.
-std::optional<SessionIx> Objects::holder_of(const Object& object) const {
-    if (object.holder) return object.holder->owner.session;
-    if (!object.word || object.gripped) return std::nullopt;
-    const auto session = marks.find(config.lock_words->at(*object.word).look().mark);
-    return session == marks.end() ? std::nullopt : std::optional{session->second};
+std::optional<Holder> Objects::holder_of(const Object& object) const {
+    if (!object.word || object.gripped) return object.holder;
+    return holder_by(config.lock_words->at(*object.word).look());
 }
 
 std::uint64_t Objects::draw_token(const Object& lock) {

@@ -322,7 +322,9 @@ Object* Objects::make(Call& call, Code& code, std::string& text) {
     const std::uint64_t least = kObjectCost + (array ? op.shape.capacity * (kItemCost + 8) : 0);
     if (by_id.size() >= config.objects_max || !room_for(least)) {
         code = Code::ObjectLimit;
-        text = "no room for another object";
+        text = by_id.size() < config.objects_max
+                   ? no_room(least)
+                   : std::to_string(by_id.size()) + " objects are there: as many as limits.objects";
         return nullptr;
     }
     auto made = std::make_unique<Object>();
@@ -433,7 +435,7 @@ void Objects::leave(Object& object, SessionIx ix, Step& step) {
     for (const auto& [w, op] : here)
         if (waits[w].used && waits[w].session == ix && waits[w].op == op)
             abandon(w, Code::ObjectClosed, step);
-    if (holder_of(object) == ix) grip(object);
+    if (const auto holder = holder_of(object); holder && holder->owner.session == ix) grip(object);
     if (object.holder && object.holder->owner.session == ix) {
         if (object.kind() == ObjectKind::Lock) free_lock(object, true, step);
         if (object.kind() == ObjectKind::Barrier) break_barrier(object, step);

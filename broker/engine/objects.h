@@ -108,8 +108,10 @@ struct Objects {
     void add_ref(ObjectId id);
     void drop_ref(ObjectId id);
     bool room_for(std::uint64_t more) const;
+    std::string no_room(std::uint64_t more) const;
 
     // Waiting (object_waits.cc).
+    bool may_wait(const Member& asker, std::string& text) const;
     WaitIx park(Call& call, LineName line);
     void link(WaitLine& line, WaitIx ix, bool of_session);
     void unlink(WaitLine& line, WaitIx ix, bool of_session);
@@ -159,7 +161,8 @@ struct Objects {
     void grip_left_by(SessionIx ix, const std::uint64_t* attempt);
     void let_go(Object& lock);
     void let_go_idle();
-    std::optional<SessionIx> holder_of(const Object& object) const;
+    std::optional<Holder> holder_by(const base::LockWord::Hold& hold) const;
+    std::optional<Holder> holder_of(const Object& object) const;
     std::uint64_t draw_token(const Object& lock);
     wire::Code judge_holder(const Object& lock, const Call& call) const;
     void grant(Object& lock,
@@ -195,6 +198,8 @@ struct Objects {
     wire::Code fill(Object& object, const std::vector<wire::ObjectItem>& items);
     bool version_agrees(const Call& call);
     bool may_show(const Call& call, std::uint64_t size, std::uint64_t items);
+    bool may_write(const Call& call, std::uint64_t size, std::uint64_t more);
+    void set_cell(Object& array, std::uint64_t at, const wire::ObjectItem& item);
 
     // Watches (object_watch.cc).
     void watch(Call& call);
@@ -206,7 +211,12 @@ struct Objects {
 
     // Looking in (object_check.cc).
     std::string check() const;
-    std::vector<ObjectRow> rows(std::string_view prefix, std::size_t most) const;
+    ObjectRow row_of(const Object& object) const;
+    /// ObjectKind{}: of every kind.
+    std::vector<ObjectRow> rows(std::string_view prefix,
+                                std::size_t most,
+                                wire::ObjectKind kind) const;
+    bool find_row(std::string_view which, ObjectRow& row) const;
 
     const Config& config;
     Journal* journal = nullptr;

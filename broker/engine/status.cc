@@ -147,11 +147,14 @@ bool Tables::find_task(const base::TaskId& task, Engine::TaskRow& row) const {
         row.name = t->def.name;
         row.queue = lines.queues()[lines.lane(node.lane).queue].config.name;
     }
-    if (node.worker != kNone) {
-        const SessionInfo& info = sessions[node.worker]->info;
-        row.worker = info.host + ":" + std::to_string(info.pid);
-    }
+    row.worker = process_of(node.worker);
     return true;
+}
+
+std::string Tables::process_of(SessionIx ix) const {
+    if (ix >= sessions.size() || sessions[ix] == nullptr) return {};
+    const SessionInfo& info = sessions[ix]->info;
+    return info.host + ":" + std::to_string(info.pid);
 }
 
 }  // namespace forkmill::engine

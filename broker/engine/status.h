@@ -69,6 +69,7 @@ struct ObjectRow {
     std::string name, kind, type;
     std::string holder;  ///< Of a lock: host:pid whose session owns it.
     SessionIx holder_session = kNoSession;
+    std::uint64_t token = 0;  ///< Of its holder.
     std::uint64_t size = 0, capacity = 0, bytes = 0, handles = 0, waiting = 0;
     bool persistent = false;
 };

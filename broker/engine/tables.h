@@ -136,6 +136,8 @@ struct Tables {
     Engine::Snapshot snapshot(base::Time now) const;
     std::uint64_t waiting(std::string_view queue) const;
     bool find_task(const base::TaskId& task, Engine::TaskRow& row) const;
+    /// host:pid of a session; empty: there is none.
+    std::string process_of(SessionIx ix) const;
     std::string check() const;
 
     Config config;

@@ -126,7 +126,7 @@ TEST_F(Cli, ListsWorkersAndQueues) {
     EXPECT_NE(run({"status"}).text.find("submitted: "), std::string::npos);
 }
 
-/// A program that has a named lock, and a persistent queue with an item.
+/// A program that has a named lock, which another owner in it waits for, and a persistent queue.
 forkmill::e2e::RawPeer sharing_program(int port) {
     namespace wire = forkmill::wire;
     forkmill::e2e::RawPeer peer{port};
@@ -158,11 +158,13 @@ forkmill::e2e::RawPeer sharing_program(int port) {
     acquire.verb = wire::ObjectVerb::Acquire;
     acquire.object = first;
     writer.add(acquire);
+    acquire.owner = 1;
+    writer.add(acquire);
     peer.say(writer.finish({wire::Kind::Object, 1}));
     return peer;
 }
 
-TEST_F(Cli, SharedObjectsAreListedShownBrokenAndRemoved) {
+TEST_F(Cli, SharedObjectsAreListedShownAndRemoved) {
     const auto peer = sharing_program(port_);
     const auto listed = [&](const char* prefix) {
         const Json rows = Json::parse(run({"-o", "json", "object", "ls", prefix}).text);
@@ -172,13 +174,33 @@ TEST_F(Cli, SharedObjectsAreListedShownBrokenAndRemoved) {
     const Json lock = Json::parse(run({"-o", "json", "object", "info", "the lock"}).text);
     EXPECT_EQ(lock["kind"], "lock");
     EXPECT_EQ(lock["holder"], "elsewhere:7");
-    EXPECT_EQ(run({"object", "break", "jobs"}).code, 1);
-    EXPECT_EQ(run({"object", "break", "the lock"}).code, 0);
-    EXPECT_EQ(Json::parse(run({"-o", "json", "object", "info", "the lock"}).text)["holder"], "");
     EXPECT_EQ(run({"object", "rm", std::to_string(lock["id"].get<std::uint64_t>())}).code, 0);
     EXPECT_EQ(run({"object", "rm", "the lock"}).code, 1);
     EXPECT_EQ(run({"object", "rm", "jobs"}).code, 0);
     EXPECT_NE(run({"status"}).text.find("objects: 0"), std::string::npos);
+}
+
+TEST_F(Cli, LocksAreListedWithTheirOwnersAndBrokenByNameOrId) {
+    const auto peer = sharing_program(port_);
+    const auto locks = [&] { return Json::parse(run({"-o", "json", "lock", "ls"}).text); };
+    ASSERT_TRUE(wait_until([&] { return locks().size() == 1; }, kLimit)) << "the queue is no lock";
+    const Json held = locks()[0];
+    EXPECT_EQ(held["name"], "the lock");
+    EXPECT_EQ(held["holder"], "elsewhere:7");
+    EXPECT_GT(held["token"].get<std::uint64_t>(), 0U);
+    EXPECT_EQ(held["waiting"], 1);
+    EXPECT_EQ(Json::parse(run({"-o", "json", "lock", "ls", "an"}).text).size(), 0U);
+
+    EXPECT_EQ(run({"lock", "break", "jobs"}).code, 1) << "a queue";
+    EXPECT_EQ(run({"lock", "break", "nowhere"}).code, 1);
+    EXPECT_EQ(run({"lock", "break", "the lock"}).code, 0);
+    const Json next = locks()[0];
+    EXPECT_EQ(next["waiting"], 0);
+    EXPECT_GT(next["token"].get<std::uint64_t>(), held["token"].get<std::uint64_t>());
+    EXPECT_EQ(run({"lock", "break", std::to_string(next["id"].get<std::uint64_t>())}).code, 0);
+    const Json free = locks()[0];
+    EXPECT_EQ(free["holder"], "");
+    EXPECT_EQ(free["token"], 0);
 }
 
 TEST_F(Cli, ASubmittedTaskIsReachedByItsId) {

@@ -46,6 +46,7 @@ class SharerNode final : private NoTasks,
     };
     enum Name { kPlain, kLeased, kLock, kSemaphore, kEvent, kBarrier, kDict, kNumber, kCondition };
     static constexpr int kNames = 9;
+    static constexpr int kPermits = 2;
 
     // The link.
     const forkmill::wire::ObjectOp* peek_operation() override;
@@ -57,10 +58,8 @@ class SharerNode final : private NoTasks,
                          forkmill::wire::Code code,
                          std::string_view text) override;
 
-    // What it does.
-    void open(Name name);
+    // What it does (sharer_acts.cc).
     void act();
-    void act_soon();
     void put(Name name);
     void get_plain();
     void get_leased();
@@ -73,10 +72,14 @@ class SharerNode final : private NoTasks,
     void update();
     void rendezvous();
     void private_queue();
+    std::int64_t some_timeout();
+
+    // How it does that.
+    void open(Name name);
+    void act_soon();
     std::uint64_t ask(forkmill::wire::ObjectOp op, std::string value, Pending pending);
     forkmill::wire::ObjectOp on(Name name, forkmill::wire::ObjectVerb verb) const;
     void after(Duration delay, std::function<void()> act);
-    std::int64_t some_timeout();
     ObjectTruth& truth(Name name);
     bool expect(const forkmill::wire::ObjectReply& reply,
                 std::initializer_list<forkmill::wire::Code> codes,

@@ -33,6 +33,11 @@ TEST(BrokerConfig, TheDocumentedFileIsTheDefault) {
     EXPECT_EQ(documented.config.engine.memory_max, defaults.config.engine.memory_max);
     EXPECT_EQ(documented.config.engine.payload_max, defaults.config.engine.payload_max);
     EXPECT_EQ(documented.config.engine.result_ttl, defaults.config.engine.result_ttl);
+    EXPECT_EQ(documented.config.engine.objects_max, defaults.config.engine.objects_max);
+    EXPECT_EQ(documented.config.engine.object_waits_per_session_max,
+              defaults.config.engine.object_waits_per_session_max);
+    EXPECT_EQ(documented.config.engine.object_waits_max, defaults.config.engine.object_waits_max);
+    EXPECT_EQ(documented.config.engine.object_memory(), defaults.config.engine.object_memory());
     EXPECT_EQ(documented.config.engine.queues.size(), defaults.config.engine.queues.size());
     ASSERT_EQ(documented.config.pools.size(), 1U);
     EXPECT_EQ(documented.config.pools[0].workers, 4U);
@@ -68,6 +73,29 @@ TEST(BrokerConfig, EnvironmentAndFlagsOverrideTheFile) {
     ASSERT_TRUE(loaded.faults.empty()) << loaded.faults.front();
     EXPECT_EQ(loaded.config.pools[0].workers, 8U);
     EXPECT_EQ(loaded.config.pools[0].threads, 2U);
+}
+
+TEST(BrokerConfig, BoundsOfObjectsAreThoseOfAnEmbeddedPoolUnlessTheyAreSaid) {
+    const engine::Config embedded;
+    const engine::Config defaults = load("").config.engine;
+    EXPECT_EQ(defaults.objects_max, embedded.objects_max);
+    EXPECT_EQ(defaults.object_waits_per_session_max, embedded.object_waits_per_session_max);
+    EXPECT_EQ(defaults.object_waits_max, embedded.object_waits_max);
+    EXPECT_EQ(defaults.object_memory(), embedded.object_memory());
+
+    const test::TempDir directory;
+    const LoadedConfig less = load(directory.write("less.yaml", "limits: {memory: 64MiB}\n"));
+    EXPECT_EQ(less.config.engine.object_memory(), 32U << 20) << "half of it";
+    const LoadedConfig said = load(directory.write("said.yaml",
+                                                   "limits:\n  objects: 0\n"
+                                                   "  object_waits_per_session: 7\n"
+                                                   "  object_waits: 9\n"
+                                                   "  object_memory: 1MiB\n"));
+    ASSERT_TRUE(said.faults.empty()) << said.faults.front();
+    EXPECT_EQ(said.config.engine.objects_max, 0U);
+    EXPECT_EQ(said.config.engine.object_waits_per_session_max, 7U);
+    EXPECT_EQ(said.config.engine.object_waits_max, 9U);
+    EXPECT_EQ(said.config.engine.object_memory(), 1U << 20);
 }
 
 TEST(BrokerConfig, EveryBadConfigSaysWhatItsFirstLinePromises) {

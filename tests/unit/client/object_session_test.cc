@@ -82,7 +82,8 @@ struct Client {
 
 class Pair {
   public:
-    Pair() : engine({}, 1, now, 1), gateway({}, engine, now) {}
+    explicit Pair(const engine::Config& bounds = {}, const broker::GatewayConfig& config = {})
+        : engine(bounds, 1, now, 1), gateway(config, engine, now) {}
 
     Client& client() {
         const std::uint64_t key = clients.size() + 1;
@@ -238,6 +239,24 @@ TEST(ObjectSession, ACutNeitherDoublesAPutNorLosesAGet) {
     ObjectOp empty = on(queue, ObjectVerb::Get);
     empty.timeout_ns = 0;
     EXPECT_EQ(pair.ask(a, empty).code, Code::QueueEmpty);
+}
+
+TEST(ObjectSession, AnswersToAllThatMayWaitEndNoSession) {
+    engine::Config bounds;
+    bounds.object_waits_per_session_max = 6000;
+    broker::GatewayConfig config;
+    config.answers_max = 4 * bounds.object_waits_per_session_max;
+    Pair pair{bounds, config};
+    Client& a = pair.client();
+    Client& b = pair.client();
+    const auto event = pair.open(a, wire::ObjectKind::Event, "go");
+    for (int i = 0; i < 6000; ++i) a.link.ask(on(event, ObjectVerb::Wait));
+    pair.run();
+    a.deaf = true;
+    pair.ask(b, on(pair.open(b, wire::ObjectKind::Event, "go"), ObjectVerb::Notify));
+    a.link.ask(on(event, ObjectVerb::Info));
+    pair.run();
+    EXPECT_EQ(pair.engine.objects({}, 10).at(0).handles, 2U) << "it asked before it could ack";
 }
 
 TEST(ObjectSession, WhoParksTooManyIsToldAndWhoTakesNoAnswersIsEnded) {

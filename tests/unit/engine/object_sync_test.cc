@@ -117,80 +117,61 @@ TEST(ObjectLock, ADisconnectIsNoDeathBeforeTenSeconds) {
     EXPECT_EQ(s.code(s.release(a, lock, 1, s.answer(next).token)), Code::None);
 }
 
+/// An attempt in a worker has a lock, and a client waits for it.
+struct HeldByAttempt : Sharing {
+    SessionIx a = client();
+    SessionIx w = worker();
+    Task task = submit("x", {}, a);
+    ObjectId held = lock(a);
+    std::uint64_t next = 0;
+
+    HeldByAttempt() {
+        share(w, held);
+        ask(w,
+            {.verb = Verb::Acquire, .object = held, .flags = wire::kOpTask, .owner = lease(task)});
+        next = acquire(a, held);
+    }
+};
+
 TEST(ObjectLock, AnEndedAttemptHoldsNothing) {
-    Sharing s;
-    const auto a = s.client();
-    const auto w = s.worker({.threads = 2});
-    const Task t = s.submit("x", {}, a);
-    const auto lock = s.lock(a);
-    s.share(w, lock);
-    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
-    const auto next = s.acquire(a, lock);
-    s.finish(t);
-    EXPECT_NE(s.answer(next).flags & wire::kReplyOwnerDied, 0U);
+    HeldByAttempt s;
+    s.finish(s.task);
+    EXPECT_NE(s.answer(s.next).flags & wire::kReplyOwnerDied, 0U);
 }
 
 TEST(ObjectLock, AKilledAttemptHoldsUntilItsProcessIsGone) {
-    Sharing s;
-    const auto a = s.client();
-    const auto w = s.worker();
-    const Task t = s.submit("x", {}, a);
-    const auto lock = s.lock(a);
-    s.share(w, lock);
-    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
-    const auto next = s.acquire(a, lock);
-    s.cancel(t, true);
-    s.settle(w, s.lease(t), wire::Outcome::Cancelled, "");
-    EXPECT_TRUE(s.waiting(next)) << "its code may still run";
-    s.lose(w);
-    EXPECT_NE(s.answer(next).flags & wire::kReplyOwnerDied, 0U);
+    HeldByAttempt s;
+    s.cancel(s.task, true);
+    s.settle(s.w, s.lease(s.task), wire::Outcome::Cancelled, "");
+    EXPECT_TRUE(s.waiting(s.next)) << "its code may still run";
+    s.lose(s.w);
+    EXPECT_NE(s.answer(s.next).flags & wire::kReplyOwnerDied, 0U);
 }
 
 TEST(ObjectLock, AKilledAttemptWhoseProcessLivesOnHoldsForTenSeconds) {
-    Sharing s;
-    const auto a = s.client();
-    const auto w = s.worker();
-    const Task t = s.submit("x", {}, a);
-    const auto lock = s.lock(a);
-    s.share(w, lock);
-    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
-    const auto next = s.acquire(a, lock);
-    s.cancel(t, true);
-    s.settle(w, s.lease(t), wire::Outcome::Cancelled, "");
+    HeldByAttempt s;
+    s.cancel(s.task, true);
+    s.settle(s.w, s.lease(s.task), wire::Outcome::Cancelled, "");
     s.pass(9999ms);
-    EXPECT_TRUE(s.waiting(next));
+    EXPECT_TRUE(s.waiting(s.next));
     s.pass(1ms);
-    EXPECT_EQ(s.code(next), Code::None);
+    EXPECT_EQ(s.code(s.next), Code::None);
 }
 
 TEST(ObjectLock, AWorkersDeathFreesWhatItsTasksHeld) {
-    Sharing s;
-    const auto a = s.client();
-    const auto w = s.worker();
-    const Task t = s.submit("x", {}, a);
-    const auto lock = s.lock(a);
-    s.share(w, lock);
-    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
-    const auto next = s.acquire(a, lock);
-    s.lose(w, {t});
-    EXPECT_NE(s.answer(next).flags & wire::kReplyOwnerDied, 0U);
+    HeldByAttempt s;
+    s.lose(s.w, {s.task});
+    EXPECT_NE(s.answer(s.next).flags & wire::kReplyOwnerDied, 0U);
 }
 
 TEST(ObjectLock, AnAttemptThatEndsWhileItsWorkerIsAwayLosesItsLockWhenThatComesBack) {
-    Sharing s;
-    const auto a = s.client();
-    const auto w = s.worker();
-    const Task t = s.submit("x", {}, a);
-    const auto lock = s.lock(a);
-    s.share(w, lock);
-    s.ask(w, {.verb = Verb::Acquire, .object = lock, .flags = wire::kOpTask, .owner = s.lease(t)});
-    const auto next = s.acquire(a, lock);
-    s.disconnect(w);
+    HeldByAttempt s;
+    s.disconnect(s.w);
     s.pass(9s);
-    EXPECT_EQ(s.state(t), "ready") << "leases return after eight seconds of silence";
-    EXPECT_TRUE(s.waiting(next)) << "its owner may believe to have it until the tenth";
-    s.reconnect(w);
-    EXPECT_NE(s.answer(next).flags & wire::kReplyOwnerDied, 0U);
+    EXPECT_EQ(s.state(s.task), "ready") << "leases return after eight seconds of silence";
+    EXPECT_TRUE(s.waiting(s.next)) << "its owner may believe to have it until the tenth";
+    s.reconnect(s.w);
+    EXPECT_NE(s.answer(s.next).flags & wire::kReplyOwnerDied, 0U);
 }
 
 TEST(ObjectLock, AdminsBreakIt) {
