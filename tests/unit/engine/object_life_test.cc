@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // How objects come, are named, counted and bounded, and go; and a long run of anything at all.
+#include <array>
+#include <map>
 #include <random>
 
 #include "broker/engine/journal.h"
@@ -369,7 +371,13 @@ TEST(ObjectModel, ACrowdAtFewObjectsKeepsEveryInvariant) {
         const auto below = [&](std::uint64_t n) { return random() % n; };
         Config config;
         config.object_waits_per_session_max = 12;
+        std::array<base::LockWord, 1> memory;
+        base::LockWords words{memory};
+        if (seed % 2 == 0) config.lock_words = &words;  // Half of them take the lock by its word.
         Sharing s{config};
+        std::map<SessionIx, std::uint32_t> marks;
+        base::LockWord::Hold held;
+        std::uint64_t newest_token = 0;
         std::vector<SessionIx> sessions = {s.client(), s.client(), s.client(), s.client()};
         std::vector<std::pair<Kind, ObjectId>> objects;
         const auto lock = s.lock(sessions[0], below(2) == 0 ? wire::kOpReentrant : 0U);
@@ -383,9 +391,12 @@ TEST(ObjectModel, ACrowdAtFewObjectsKeepsEveryInvariant) {
             objects.emplace_back(kind, s.open(sessions[0], shape, flags));
         }
         const auto join = [&](SessionIx who) {
-            for (const auto& [kind, id] : objects) s.share(who, id);
+            for (const auto& [kind, id] : objects) {
+                const auto opened = s.ask(who, {.verb = Verb::Open, .object = id});
+                if (id == lock) marks[who] = static_cast<std::uint32_t>(s.answer(opened).count);
+            }
         };
-        for (std::size_t i = 1; i < sessions.size(); ++i) join(sessions[i]);
+        for (const SessionIx session : sessions) join(session);
         std::vector<std::uint64_t> asked;
         std::vector<std::uint64_t> tokens{0};
         for (int i = 0; i < 400; ++i) {
@@ -403,7 +414,16 @@ TEST(ObjectModel, ACrowdAtFewObjectsKeepsEveryInvariant) {
                 s.writable(who, below(2) == 0);
             } else if (dice < 10) {
                 s.pass(std::chrono::milliseconds{below(4000)});
-            } else if (dice < 12 && !asked.empty()) {
+            } else if (dice < 20 && config.lock_words != nullptr) {
+                if (const auto hold = memory[0].take(marks[who], 1 + below(2))) {
+                    held = *hold;
+                    EXPECT_GT(held.token, newest_token);
+                    newest_token = held.token;
+                } else {
+                    memory[0].give(held.mark, held.token);
+                }
+                s.step("by the word");
+            } else if (dice < 22 && !asked.empty()) {
                 s.ask(who, {.verb = Verb::Interrupt, .token = asked[below(asked.size())]});
             } else {
                 const auto& [kind, id] = objects[below(objects.size())];
