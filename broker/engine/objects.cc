@@ -261,6 +261,9 @@ void Objects::open(Call& call) {
                         call.object->type + "\"");
     }
     Object& object = *call.object;
+    if (object.kind() == ObjectKind::Condition && op.shape.lock != 0 &&
+        op.shape.lock != object.shape.lock)
+        return fail(call, Code::TypeMismatch, "it belongs to another lock");
     const Handles more{
         1, op.has(wire::kOpReader) ? 1ULL : 0ULL, op.has(wire::kOpWriter) ? 1ULL : 0ULL};
     for (Handles* each : {&object.open, &object.handles[call.ix]}) {

@@ -57,8 +57,18 @@ Operation<void> Semaphore::release_async(std::size_t permits) {
     return operation(shared_, {.verb = Verb::Release, .count = permits});
 }
 
+namespace {
+
+/// Whoever opens the condition's name must find its lock, too; the condition keeps it.
+ObjectOptions own_lock(const ObjectOptions& options) {
+    if (options.name.empty()) return {};
+    return {.name = options.name + ".lock", .create = options.create};
+}
+
+}  // namespace
+
 Condition::Condition(Pool& pool, const ObjectOptions& options)
-    : Condition(pool, RLock{pool}, options) {}
+    : Condition(pool, RLock{pool, own_lock(options)}, options) {}
 Condition::Condition(Pool& pool, const BasicLock& lock, const ObjectOptions& options)
     : Object(
           open(pool,

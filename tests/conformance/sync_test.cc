@@ -21,6 +21,17 @@ using Clock = std::chrono::steady_clock;
 
 namespace {
 
+/// How many it woke; by the name alone.
+int change_under_named_condition(forkmill::Value<int> state) {
+    forkmill::Condition condition{forkmill::context().pool(), {.name = "named", .create = false}};
+    for (;;) {
+        const std::scoped_lock guard{condition};
+        state.set(1);
+        if (const std::size_t woken = condition.notify_all(); woken != 0)
+            return static_cast<int>(woken);
+    }
+}
+
 /// Adds without an atomic operation: only a lock makes it right.
 int add_under_lock(forkmill::Lock lock, forkmill::Value<int> value, int times) {
     for (int i = 0; i < times; ++i) {
@@ -250,6 +261,19 @@ CONFORMANCE(L05, ConditionsWakeOneManyOrAll, "EIT") {
         changes.join();
     }
     EXPECT_FALSE(lock.owns());
+}
+
+CONFORMANCE(L05, ANamedConditionHasOneLockForAllWhoOpenIt, "EIT") {
+    Cluster cluster{size, {.workers = 1}};
+    forkmill::Pool pool{cluster.options()};
+    forkmill::Condition condition{pool, {.name = "named"}};
+    forkmill::Value<int> state{pool};
+    auto changed = pool.apply_async(change_under_named_condition, state);
+    const std::scoped_lock guard{condition};
+    EXPECT_TRUE(condition.wait_for(20s, [&] { return state.get() == 1; }));
+    EXPECT_EQ(changed.get(20s), 1);
+    EXPECT_THROW((forkmill::Condition{pool, forkmill::Lock{pool}, {.name = "named"}}),
+                 forkmill::TypeMismatch);
 }
 
 CONFORMANCE(L06, ASetEventReleasesAllWhoWait, "EIT") {

@@ -47,7 +47,8 @@ class FORKMILL_API BasicLock : public Object {
     void release();
     Operation<void> release_async();
 
-    // Of the caller's grant; 0 and false without one.
+    // Of the caller's grant, and if it has none of a Lock that another thread of the program holds
+    // outside of tasks; 0 and false without one.
     /// It is held, as far as this process can know: within 8 s of the last sign of the broker.
     bool owns() const;
     /// The fencing token: give it to what the lock protects, which refuses smaller ones.

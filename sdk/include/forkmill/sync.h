@@ -75,8 +75,9 @@ class FORKMILL_API BoundedSemaphore : public Semaphore {
 class FORKMILL_API Condition : public Object {
   public:
     Condition() = default;
-    /// With an RLock of its own, without a name.
+    /// With an RLock of its own; that of a condition NAME is named NAME.lock.
     explicit Condition(Pool& pool, const ObjectOptions& options = {});
+    /// TypeMismatch if one of that name belongs to another lock.
     Condition(Pool& pool, const BasicLock& lock, const ObjectOptions& options = {});
 
     void lock() { lock_.lock(); }
@@ -99,6 +100,7 @@ class FORKMILL_API Condition : public Object {
     bool wait_for(Duration timeout, Predicate predicate) {
         const auto began = std::chrono::steady_clock::now();
         while (!predicate()) {
+            if (timeout <= Duration::zero()) return false;
             const Duration left =
                 timeout == forever ? timeout : timeout - (std::chrono::steady_clock::now() - began);
             if (left <= Duration::zero() || !wait_for(left)) return predicate();

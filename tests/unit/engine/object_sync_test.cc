@@ -24,6 +24,21 @@ TEST(ObjectLock, GrantsGoInOrderWithGrowingTokens) {
     EXPECT_EQ(s.answer(third).flags & wire::kReplyOwnerDied, 0U);
 }
 
+TEST(ObjectCondition, BelongsToOneLock) {
+    Sharing s;
+    const auto a = s.client();
+    const auto lock = s.lock(a);
+    const auto other = s.lock(a);
+    s.open(a, {.kind = Kind::Condition, .lock = lock}, 0, "c");
+    const auto again = [&](ObjectId with) {
+        return s.code_of(
+            a, {.verb = Verb::Open, .name = "c", .shape = {.kind = Kind::Condition, .lock = with}});
+    };
+    EXPECT_EQ(again(lock), Code::None);
+    EXPECT_EQ(again(0), Code::None);
+    EXPECT_EQ(again(other), Code::TypeMismatch);
+}
+
 TEST(ObjectLock, TokensOfALaterIncarnationAreGreater) {
     Sharing early;
     Sharing late{Config{}, 2};
