@@ -20,10 +20,16 @@ constexpr std::size_t kPagesUnderWay = 16;
 constexpr std::uint64_t kCellsAtOnce = 256;
 
 AskPtr from_stash(const SharedPtr& queue) {
-    const std::lock_guard lock{queue->mutex};
-    if (queue->stash.empty()) return nullptr;
-    AskPtr ask = std::move(queue->stash.front());
-    queue->stash.pop_front();
+    AskPtr ask;
+    bool unknown = false;
+    {
+        const std::lock_guard lock{queue->mutex};
+        if (queue->stash.empty()) return nullptr;
+        ask = std::move(queue->stash.front());
+        queue->stash.pop_front();
+        unknown = queue->show_readiness();
+    }
+    if (unknown) queue->client->objects().peek(queue);
     return ask;
 }
 
@@ -83,6 +89,7 @@ bool poll_queue(const SharedPtr& queue, Duration timeout) {
         got->object.reset();  // The stash must not keep the object that it belongs to.
         const std::lock_guard lock{queue->mutex};
         queue->stash.push_back(got);
+        queue->show_readiness();  // There is something, whatever the broker would say.
     }
     return true;  // Or recv() throws at once.
 }
