@@ -10,8 +10,9 @@
 // with the last of them. An object ends with its last handle anywhere, unless it was made
 // `persistent` or a kept value names it. Handles are arguments of tasks and values of other
 // objects; what was passed as an argument must be kept until the task has settled or opened it.
-// Thread safety: a handle is a value; what it does is thread-safe. Messages: an operation is one,
-// its answer another, and those of several threads travel together.
+// They are arguments of a Process, too, which keeps them itself. Thread safety: a handle is a
+// value; what it does is thread-safe. Messages: an operation is one, its answer another, and those
+// of several threads travel together.
 //
 // An operation that waits ends with what it waits for, its timeout, or a typed error: ObjectLost
 // (the object or the broker that had it is gone; the outcome is unknown), ObjectClosed, BrokerLost,
