@@ -77,7 +77,9 @@ void GatewayOps::forget_peer(Peer& peer, base::Time now, bool tell_engine) {
     std::erase(gateway.dirty_, &peer);
     std::unique_ptr<Peer> keep = std::move(
         gateway.peers_[index]);  // Alive until the engine's last effects for it were dropped.
+    if (keep->parent != engine::kNoSession) --gateway.heirs_;
     if (tell_engine) gateway.engine_.close_session(index, now, gateway.effects_);
+    end_heirs_of(index, now);
 }
 
 Peer* GatewayOps::open_peer(const wire::Hello& hello,
@@ -106,22 +108,26 @@ Peer* GatewayOps::open_peer(const wire::Hello& hello,
         reject(from, code, wire::name_of(code), code == wire::Code::BrokerFull ? 1000 : 0);
         return nullptr;
     }
+    return &add_peer(info, index);
+}
+
+Peer& GatewayOps::add_peer(const engine::SessionInfo& info, engine::SessionIx index) {
     auto peer = std::make_unique<Peer>();
     peer->index = index;
     peer->epoch = ++gateway.next_epoch_;
-    peer->key = hello.session;
-    peer->role = hello.role;
-    peer->stream = hello.stream;
-    peer->host_key = hello.host_key;
-    peer->pool = hello.pool;
-    peer->slot = hello.slot;
-    peer->birth = hello.birth;
+    peer->key = info.key;
+    peer->role = info.role;
+    peer->stream = info.stream;
+    peer->host_key = info.host_key;
+    peer->pool = info.pool;
+    peer->slot = info.slot;
+    peer->birth = info.birth;
     peer->principal = info.principal;
-    peer->offers = hello.offers;
+    peer->offers = info.offers;
     if (gateway.peers_.size() <= index) gateway.peers_.resize(index + 1);
     gateway.peers_[index] = std::move(peer);
-    Peer* opened = gateway.peers_[index].get();
-    gateway.by_key_[hello.session] = opened;
+    Peer& opened = *gateway.peers_[index];
+    gateway.by_key_[info.key] = &opened;
     return opened;
 }
 
@@ -277,6 +283,8 @@ void Gateway::on_disconnected(Handle from, base::Time now) {
             death.info.slot == peer.slot && death.info.birth == peer.birth)
             death.at = now;
     }
+    for (PendingBurial& burial : burials_)
+        if (burial.key == peer.key) burial.at = now;
     engine_.set_connected(peer.index, false, now, effects_);
     ops.release_all_shares(peer);
     apply_effects(now);
@@ -302,6 +310,7 @@ engine::SessionIx Gateway::open_local(const engine::SessionInfo& info,
 
 void Gateway::close_local(engine::SessionIx session, base::Time now) {
     engine_.close_session(session, now, effects_);
+    GatewayOps{*this}.end_heirs_of(session, now);
     apply_effects(now);
     locals_[session] = nullptr;
 }
@@ -353,6 +362,7 @@ void GatewayOps::send_ack(Peer& peer, base::Time now) {
 void Gateway::pump(base::Time now, base::WallNanos wall) {
     GatewayOps ops{*this};
     ops.apply_deaths(now);
+    ops.apply_burials(now);
     if (engine_.next_timer() <= now) engine_.tick(now, wall, effects_);
     engine_.schedule(now, effects_);
     apply_effects(now);
@@ -373,6 +383,7 @@ void Gateway::pump(base::Time now, base::WallNanos wall) {
 base::Time Gateway::next_timer() const {
     base::Time next = std::min(engine_.next_timer(), next_sweep_);
     for (const PendingDeath& death : deaths_) next = std::min(next, death.at);
+    for (const PendingBurial& burial : burials_) next = std::min(next, burial.at);
     return next;
 }
 
@@ -412,8 +423,10 @@ std::string Gateway::check_invariants() const {
         if (!peer->connected || !(peer->handle == handle))
             return "a handle leads to a peer that is not connected through it";
     }
+    std::size_t heirs = 0;
     for (const auto& peer : peers_) {
         if (!peer) continue;
+        heirs += peer->parent != engine::kNoSession ? 1U : 0U;
         auto known = by_key_.find(peer->key);
         if (known == by_key_.end() || known->second != peer.get())
             return "a peer is not found by its key";
@@ -422,6 +435,7 @@ std::string Gateway::check_invariants() const {
         if (!peer->frames.empty() && peer->floor >= peer->frames.front().number)
             return "a floor passed an open frame";
     }
+    if (heirs != heirs_) return "the number of sessions with a parent is wrong";
     return engine_.check_invariants();
 }
 

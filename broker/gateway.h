@@ -127,6 +127,9 @@ class Gateway {
                                  base::Time now);
     void close_local(engine::SessionIx session, base::Time now);
 
+    /// An operation of a session's, whether it concerns objects or who has them.
+    void operate(engine::SessionIx from, const wire::ObjectOp& op, base::Time now);
+
     /// Ends a turn of the loop: timers, leases, and every open batch finished into out(). Call when
     /// the inbox is empty or after ~256 messages.
     void pump(base::Time now, base::WallNanos wall);
@@ -167,6 +170,11 @@ class Gateway {
         engine::DeathInfo info;
         base::Time at;
     };
+    /// A session whose process is dead, and what of it may still be on its way.
+    struct PendingBurial {
+        base::SessionKey key;
+        base::Time at;
+    };
 
     GatewayConfig config_;
     engine::Engine& engine_;
@@ -181,6 +189,8 @@ class Gateway {
     std::unordered_map<base::SessionKey, Peer*> by_key_;
     std::vector<Peer*> dirty_;  ///< Peers with something to flush.
     std::vector<PendingDeath> deaths_;
+    std::vector<PendingBurial> burials_;
+    std::size_t heirs_ = 0;  ///< Peers with a parent.
     std::vector<engine::DeathInfo> roster_;
     std::uint64_t next_epoch_ = 0;
     engine::SessionIx current_worker_ =

@@ -257,7 +257,7 @@ wire::Code GatewayOps::on_objects(Peer& peer,
             if (code != wire::Code::None) return code;
             item.body.body = std::move(body);
         }
-        gateway.engine_.operate(peer.index, op, now, gateway.effects_);
+        gateway.operate(peer.index, op, now);
     }
     return reader.code();
 }

@@ -26,6 +26,7 @@ struct GatewayOps {
                     Handle from,
                     std::string_view principal,
                     base::Time now);
+    Peer& add_peer(const engine::SessionInfo& info, engine::SessionIx index);
     void on_hello(Handle from,
                   const wire::Hello& hello,
                   std::string_view principal,
@@ -118,6 +119,24 @@ struct GatewayOps {
                                base::Time now);
     void finish_objects(Peer& peer, base::Time now);
     static void forget_acked_answers(Peer& peer);
+
+    // Sessions of processes to be (gateway_heirs.cc).
+    void answer(engine::SessionIx to, wire::ObjectReply reply);
+    wire::Code pass(engine::SessionIx from,
+                    const wire::ObjectOp& op,
+                    wire::ObjectReply& reply,
+                    base::Time now);
+    wire::Code bury(engine::SessionIx from,
+                    const wire::ObjectOp& op,
+                    wire::ObjectReply& reply,
+                    base::Time now);
+    Peer* open_heir(engine::SessionIx from,
+                    const base::SessionKey& key,
+                    std::uint64_t stream,
+                    wire::Code& code,
+                    base::Time now);
+    void apply_burials(base::Time now);
+    void end_heirs_of(engine::SessionIx parent, base::Time now);
 
     // Custody (gateway_out.cc).
     void share_of_current(Peer& client);

@@ -60,6 +60,8 @@ struct Peer {
     std::uint32_t birth = 0;
     std::string principal;
     std::vector<wire::Offer> offers;  ///< Workers: what they run, for those who ask.
+    /// Who opened it, for a process that it started; it does not outlive that session.
+    engine::SessionIx parent = engine::kNoSession;
 
     // The connection.
     Handle handle;

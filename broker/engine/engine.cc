@@ -109,6 +109,10 @@ void Engine::operate(SessionIx session, const wire::ObjectOp& op, base::Time now
     if (core_->session_at(session) != nullptr) core_->operate(session, op, now, out);
 }
 
+wire::Code Engine::pass(SessionIx from, SessionIx to, const wire::ObjectOp& op) {
+    return core_->objects.pass(from, to, op);
+}
+
 void Core::operate(SessionIx ix, const wire::ObjectOp& op, base::Time now, Effects& out) {
     end_attempts(now, out);
     const Session& session = *sessions[ix];

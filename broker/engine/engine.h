@@ -153,6 +153,8 @@ class Engine {
     // Shared objects: an operation of any session that may submit. What it wants is answered by an
     // effect, now or when its wait ends; its bodies are whole.
     void operate(SessionIx session, const wire::ObjectOp& op, base::Time now, Effects& out);
+    /// A handle of `op.object` for another session, by one that has one itself.
+    wire::Code pass(SessionIx from, SessionIx to, const wire::ObjectOp& op);
 
     // Workers.
     void started(SessionIx worker, Lease lease, base::Time now, Effects& out);

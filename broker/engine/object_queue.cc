@@ -55,6 +55,8 @@ void Objects::put(Call& call) {
 void Objects::get(Call& call) {
     Object& queue = *call.object;
     if (queue.kind() != ObjectKind::Queue) return fail(call, Code::TypeMismatch, "no queue");
+    const bool peeks = call.op.verb == wire::ObjectVerb::Peek;
+    if (peeks && !queue.cells->empty()) return say_there(queue, call.ix, call.op.op, call.step);
     if (!queue.cells->empty()) {
         // Whoever waits could not take it: it goes to the first who can.
         give(queue, call.ix, call.op.op, call.owner(), call.step);
@@ -63,6 +65,13 @@ void Objects::get(Call& call) {
     if (queue.shut && is_drained(queue)) return fail(call, Code::ObjectClosed, "the queue is shut");
     if (call.op.timeout_ns == 0) return fail(call, Code::QueueEmpty);
     park(call, kTakers);
+}
+
+void Objects::say_there(const Object& queue, SessionIx ix, std::uint64_t op, Step& step) {
+    wire::ObjectReply reply;
+    reply.op = op;
+    reply.value = static_cast<std::int64_t>(queue.cells->size());
+    send(ix, std::move(reply), step, &queue);
 }
 
 /// REQUIRES: an item, and that the session can take it.
@@ -92,7 +101,10 @@ void Objects::serve_queue(Object& queue, Step& step) {
             const WaitIx next = first_ready(queue.lines[kTakers], true);
             if (next == kNoWait) break;
             const Wait wait = take_wait(next);
-            give(queue, wait.session, wait.op, wait.owner, step);
+            if (wait.verb == wire::ObjectVerb::Peek)
+                say_there(queue, wait.session, wait.op, step);
+            else
+                give(queue, wait.session, wait.op, wait.owner, step);
             moved = true;
         }
         while (queue.lines[kPutters].head != kNoWait && !queue.shut &&

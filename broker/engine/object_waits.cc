@@ -155,6 +155,7 @@ void Objects::wait_timer(WaitIx ix, Step& step) {
         case ObjectVerb::Put:
             return abandon(ix, Code::QueueFull, step);
         case ObjectVerb::Get:
+        case ObjectVerb::Peek:
             return abandon(ix, Code::QueueEmpty, step);
         case ObjectVerb::Wait:
             if (find(wait.object)->kind() == ObjectKind::Condition)

@@ -36,8 +36,8 @@ bool answers_with_values(const wire::ObjectOp& op) {
 }
 
 bool changes(ObjectVerb verb) {
-    return verb != ObjectVerb::Info && verb != ObjectVerb::Read && verb != ObjectVerb::Watch &&
-           verb != ObjectVerb::Unwatch;
+    return verb != ObjectVerb::Info && verb != ObjectVerb::Read && verb != ObjectVerb::Peek &&
+           verb != ObjectVerb::Watch && verb != ObjectVerb::Unwatch;
 }
 
 bool is_counted(ObjectKind kind) {
@@ -128,7 +128,8 @@ Code Objects::judge(SessionIx ix, const wire::ObjectOp& op, std::string& text) c
         text = "the timeout is negative: its deadline has passed";
         return Code::InvalidRange;
     }
-    if (op.verb < ObjectVerb::Open || static_cast<std::uint8_t>(op.verb) > wire::kObjectVerbs) {
+    // What comes after Peek is about sessions: the gateway's to do.
+    if (op.verb < ObjectVerb::Open || op.verb > ObjectVerb::Peek) {
         text = "no such operation";
         return Code::InvalidRange;
     }
@@ -191,6 +192,7 @@ void Objects::dispatch(Call& call) {
         case ObjectVerb::Put:
             return put(call);
         case ObjectVerb::Get:
+        case ObjectVerb::Peek:
             return get(call);
         case ObjectVerb::Done:
             return done(call);
@@ -264,22 +266,35 @@ void Objects::open(Call& call) {
     if (object.kind() == ObjectKind::Condition && op.shape.lock != 0 &&
         op.shape.lock != object.shape.lock)
         return fail(call, Code::TypeMismatch, "it belongs to another lock");
-    const Handles more{
-        1, op.has(wire::kOpReader) ? 1ULL : 0ULL, op.has(wire::kOpWriter) ? 1ULL : 0ULL};
-    for (Handles* each : {&object.open, &object.handles[call.ix]}) {
-        each->count += more.count;
-        each->readers += more.readers;
-        each->writers += more.writers;
-    }
-    object.had_readers = object.had_readers || more.readers > 0;
-    object.had_writers = object.had_writers || more.writers > 0;
-    member(call.ix).objects.insert(object.id);
+    add_handle(object, call.ix, op);
     reply.token = object.id;
     reply.value = static_cast<std::int64_t>(object.kind());
     reply.version = object.version;
     reply.count = place_of(object, call.ix);
     reply.text = object.type;
     say(call, std::move(reply));
+}
+
+void Objects::add_handle(Object& object, SessionIx ix, const wire::ObjectOp& op) {
+    const Handles more{
+        1, op.has(wire::kOpReader) ? 1ULL : 0ULL, op.has(wire::kOpWriter) ? 1ULL : 0ULL};
+    for (Handles* each : {&object.open, &object.handles[ix]}) {
+        each->count += more.count;
+        each->readers += more.readers;
+        each->writers += more.writers;
+    }
+    object.had_readers = object.had_readers || more.readers > 0;
+    object.had_writers = object.had_writers || more.writers > 0;
+    member(ix).objects.insert(object.id);
+}
+
+Code Objects::pass(SessionIx from, SessionIx to, const wire::ObjectOp& op) {
+    Object* object = find(op.object);
+    if (object == nullptr)
+        return op.object != 0 && op.object < token ? Code::ObjectLost : Code::NotFound;
+    if (object->handles.count(from) == 0) return Code::ObjectClosed;
+    add_handle(*object, to, op);
+    return Code::None;
 }
 
 /// What cannot be made is refused with the reason in `text`.

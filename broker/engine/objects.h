@@ -55,6 +55,7 @@ struct Objects {
                 wire::Code code,
                 std::string text,
                 Step& step);
+    wire::Code pass(SessionIx from, SessionIx to, const wire::ObjectOp& op);
     void set_session(SessionIx ix, bool connected, bool writable, Step step);
     void close_session(SessionIx ix, Step step);
     void end_attempt(SessionIx ix, std::uint64_t lease, Step step);
@@ -83,6 +84,7 @@ struct Objects {
     void dispatch(Call& call);
     wire::Code judge(SessionIx ix, const wire::ObjectOp& op, std::string& text) const;
     void open(Call& call);
+    void add_handle(Object& object, SessionIx ix, const wire::ObjectOp& op);
     wire::Code judge_shape(Call& call, std::string& text) const;
     Object* make(Call& call, wire::Code& code, std::string& text);
     void close(Call& call);
@@ -141,6 +143,7 @@ struct Objects {
     void shut(Call& call);
     bool is_full(const Object& queue, std::uint64_t cost) const;
     void give(Object& queue, SessionIx ix, std::uint64_t op, const Owner& owner, Step& step);
+    void say_there(const Object& queue, SessionIx ix, std::uint64_t op, Step& step);
     void serve_queue(Object& queue, Step& step);
     void return_items(Object& queue, SessionIx ix, const std::uint64_t* attempt, Step& step);
 

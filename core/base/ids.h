@@ -64,6 +64,12 @@ inline std::optional<TaskId> parse_task_id(std::string_view text) {
     }
     return TaskId{words[0], words[1]};
 }
+/// The same for sessions.
+inline std::optional<SessionKey> parse_session_key(std::string_view text) {
+    const std::optional<TaskId> words = parse_task_id(text);
+    if (!words) return std::nullopt;
+    return SessionKey{words->stream, words->seq};
+}
 
 }  // namespace forkmill::base
 

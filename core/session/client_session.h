@@ -41,6 +41,7 @@ struct ClientSessionConfig {
     base::SessionKey key;
     wire::Role role = wire::Role::Client;  ///< Or Admin.
     std::uint64_t stream = 0;
+    std::uint64_t incarnation = 0;  ///< Not 0: that broker has opened the session for us already.
     std::string host;
     std::int32_t pid = 0;
     std::string build;

@@ -76,6 +76,8 @@ std::string_view name_of(Verb verb) {
             return "threaded";
         case Verb::Signal:
             return "signal";
+        case Verb::Knock:
+            return "knock";
         case Verb::Tick:
             return "tick";
         case Verb::Spawn:

@@ -77,6 +77,8 @@ enum class Verb : std::uint8_t {
     Threaded,  ///< I, a fork server, have several threads (detail), so I fork nobody.
     // program → fork server, too
     Signal,  ///< One signal (detail) for process `pid`.
+    // process of a program → embedded broker
+    Knock,  ///< The packet carries a connected socket: serve it.
 };
 
 struct Notice {

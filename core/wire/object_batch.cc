@@ -332,9 +332,10 @@ std::string_view name_of(ObjectKind kind) {
 
 std::string_view name_of(ObjectVerb verb) {
     static constexpr std::string_view kNames[] = {
-        "unknown", "open",    "close",   "remove", "info",    "put",       "get",   "done", "join",
-        "shut",    "acquire", "release", "wait",   "notify",  "reset",     "abort", "read", "write",
-        "erase",   "swap",    "add",     "watch",  "unwatch", "interrupt", "break"};
+        "unknown", "open",    "close",     "remove",  "info",    "put",  "get",
+        "done",    "join",    "shut",      "acquire", "release", "wait", "notify",
+        "reset",   "abort",   "read",      "write",   "erase",   "swap", "add",
+        "watch",   "unwatch", "interrupt", "break",   "peek",    "pass", "bury"};
     const auto number = static_cast<std::uint8_t>(verb);
     return kNames[number <= kObjectVerbs ? number : 0];
 }

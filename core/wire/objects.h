@@ -56,8 +56,11 @@ enum class ObjectVerb : std::uint8_t {
     Unwatch,    ///< Ends the watch `token`.
     Interrupt,  ///< Ends the waiting operation `token`.
     Break,      ///< Lock: takes it from its owner; for admins.
+    Peek,       ///< Queue: waits until a get would end at once; takes nothing.
+    Pass,       ///< Any: the session called `name`, of a process to be born, has one handle more.
+    Bury,       ///< The session called `name` ends: its process is dead.
 };
-inline constexpr std::uint8_t kObjectVerbs = 24;
+inline constexpr std::uint8_t kObjectVerbs = 27;
 std::string_view name_of(ObjectVerb verb);
 
 /// Bits of ObjectOp::flags. Those an operation does not know are ignored.
@@ -121,12 +124,13 @@ struct ObjectOp {
     std::uint64_t owner = 0;  ///< Who asks within the session: a holder's number, or with kOpTask
                               ///< the lease of the attempt.
     std::int64_t timeout_ns = kNoTimeout;  ///< How long it may wait; 0: not at all.
-    std::uint64_t token = 0;    ///< Of a grant, an item's lease, a watch or a waiting operation.
+    std::uint64_t token = 0;    ///< Of a grant, an item's lease, a watch or a waiting operation;
+                                ///< Pass: the stream of the session.
     std::uint64_t version = 0;  ///< With kOpIfVersion.
     std::int64_t index = 0;     ///< List, array; below 0 it counts from the end.
     std::uint64_t count = 0;    ///< Items, permits, handles, waiters; 0 means 1 unless stated.
     std::vector<ObjectItem> items;
-    std::string name;     ///< Open.
+    std::string name;     ///< Open; Pass and Bury: the session's key in hex digits.
     std::string type;     ///< Open: a text that every opener must agree with, or empty.
     ObjectShape shape;    ///< Open.
     bool shaped = false;  ///< `shape` was told.
@@ -140,7 +144,7 @@ struct ObjectReply {
     std::int64_t value = 0;     ///< Size, index, depth, kind: what the verb says.
     std::uint64_t count = 0;    ///< Info: waiting operations.
     std::uint64_t token = 0;    ///< Open: the object's id. Else of the grant or the item's lease.
-    std::uint64_t version = 0;  ///< Of what was read or written.
+    std::uint64_t version = 0;  ///< Of what was read or written; Pass: the incarnation.
     std::uint32_t flags = 0;
     std::vector<ObjectItem> items;
     std::string text;  ///< Why it was refused.

@@ -114,23 +114,45 @@ void Children::start(const ChildPtr& child) {
         if (fd <= STDERR_FILENO || ::fcntl(fd, F_GETFD) < 0)
             throw UsageError{quoted(*child) + "cannot have the descriptor " + std::to_string(fd) +
                              ": expected an open one above 2"};
-    const base::Result<supervisor::OwnedFd> told = write_process(child->plan);
-    if (!told) throw_busy(*child, told.failure().text);
     const supervisor::OwnedFd theirs = enter(child);
+    try {
+        bear(child, theirs.get());
+    } catch (...) {
+        take_back(child);
+        throw;
+    }
+    std::vector<detail::SharedPtr> passed;  // The child has them; they end without our lock.
+    const std::lock_guard lock{mutex_};
+    if (child->state != State::Made) return passed.swap(child->plan.handles);
+    if (lost_) throw PoolBroken{quoted(*child) + "cannot start: " + child->refusal};
+    throw_busy(*child, child->refusal);
+}
+
+/// Orders its birth and waits for the answer.
+void Children::bear(const ChildPtr& child, int sentinel_fd) {
+    Bequest bequest{child->plan.handles};
+    const base::Result<supervisor::OwnedFd> told = write_process(child->plan, bequest);
+    if (!told) throw_busy(*child, told.failure().text);
     std::vector<int> extra{told.value().get()};
-    extra.insert(extra.end(), child->plan.keep_fds.begin(), child->plan.keep_fds.end());
+    for (const std::vector<int>& more : {child->plan.keep_fds, bequest.doors()})
+        extra.insert(extra.end(), more.begin(), more.end());
+    if (extra.size() + 2 > supervisor::kFdsInPacket)
+        throw UsageError{
+            quoted(*child) +
+            "has handles of too many pools: each takes the place of a kept descriptor"};
     supervisor::SpawnOrder order;
     order.pool = pool_.get();
     order.slot = child->slot;
-    order.socket_fd = theirs.get();
+    order.socket_fd = sentinel_fd;
     order.extra_fds = extra;
     order.process = true;
     host_->spawn(order);  // When it is dead, reading tells.
-    read_until([&] { return child->state != State::Starting; });
-    const std::lock_guard lock{mutex_};
-    if (child->state != State::Made) return;
-    if (lost_) throw PoolBroken{quoted(*child) + "cannot start: " + child->refusal};
-    throw_busy(*child, child->refusal);
+    Sentinel sentinel;
+    read_until([&] {
+        sentinel = child->sentinel;
+        return child->state != State::Starting;
+    });
+    if (state_of(*child) != State::Made && sentinel) bequest.born(sentinel);
 }
 
 /// Into the table; the fork server's end of its sentinel.
@@ -155,6 +177,17 @@ void Children::leave(const ChildPtr& child, std::string_view refusal) {
     child->state = State::Made;
     child->refusal = refusal;
     child->sentinel = nullptr;
+}
+
+/// What was entered will not be ordered.
+void Children::take_back(const ChildPtr& child) {
+    {
+        const std::lock_guard lock{mutex_};
+        if (child->state != State::Starting) return;
+        running_.erase(child->slot);
+        leave(child, {});
+    }
+    wakeup_.notify();
 }
 
 template <class Done>

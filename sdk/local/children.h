@@ -87,6 +87,8 @@ class Children {
     using Sentinel = std::shared_ptr<const supervisor::OwnedFd>;
 
     static std::shared_ptr<Children> get();
+    void bear(const detail::ChildPtr& child, int sentinel_fd);
+    void take_back(const detail::ChildPtr& child);
     supervisor::OwnedFd enter(const detail::ChildPtr& child);
     void leave(const detail::ChildPtr& child, std::string_view refusal);
     State state_of(const detail::Child& child);

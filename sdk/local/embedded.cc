@@ -37,10 +37,14 @@ engine::Config engine_config() {
     return config;
 }
 
+std::string gateway_name() {
+    return "embedded:" + std::to_string(::getpid());
+}
+
 broker::GatewayConfig gateway_config(const Plan& plan) {
     broker::GatewayConfig config;
     config.host_key = plan.host_key;
-    config.name = "embedded:" + std::to_string(::getpid());
+    config.name = gateway_name();
     return config;
 }
 
@@ -69,7 +73,8 @@ Embedded::Embedded(detail::Client& client,
           workers,
           plan_fd_.get(),
           [this](int fd) { server_.adopt(net::UniqueFd{fd}); },
-          base::random_number()) {
+          base::random_number()),
+      heirs_(client.objects()) {
     engine::SessionInfo info;
     info.key = base::random_session();
     info.stream = client_.stream();
@@ -100,6 +105,7 @@ void Embedded::run() {
     crew_.start(base::monotonic_now());
     for (;;) {
         const base::Time now = base::monotonic_now();
+        join_visitors();
         turn(now);
         if (ending_ && crew_.gone()) break;
         loop_.run_once(more_ ? now : next_timer(now));
@@ -110,6 +116,8 @@ void Embedded::run() {
     objects_.end(wire::Code::TaskCancelled, "the pool was closed");
     gateway_.close_local(session_, base::monotonic_now());
     if (watching_host_) loop_.remove(host_->fd());
+    if (door_) loop_.remove(door_->fd());
+    heirs_.leave(loop_);
     loop_.remove(server_);
     loop_.remove(*wakeup_);
     const std::lock_guard lock{mutex_};
@@ -161,6 +169,51 @@ void Embedded::receive() {
                 break;
         }
     }
+}
+
+/// A door is made by whoever needs the first one, but this thread alone looks at it.
+void Embedded::join_visitors() {
+    heirs_.join(loop_);
+    if (!door_due_.exchange(false, std::memory_order_acq_rel)) return;
+    if (door_) loop_.remove(door_->fd());
+    const std::lock_guard lock{mutex_};
+    door_ = std::exchange(new_door_, std::nullopt);
+    loop_.add(door_->fd(), [this] { answer_door(); });
+}
+
+void Embedded::answer_door() {
+    while (std::optional<supervisor::Packet> packet = door_->receive()) {
+        for (supervisor::OwnedFd& fd : packet->fds) server_.adopt(net::UniqueFd{fd.release()});
+    }
+    if (!door_->closed()) return;
+    // Somebody's connection found no room in our table of descriptors: the next process gets
+    // another door.
+    detail::log_warning("no descriptors left for the connections of processes");
+    loop_.remove(door_->fd());
+    door_.reset();
+    const std::lock_guard lock{mutex_};
+    doorstep_.reset();
+}
+
+detail::Way Embedded::way() {
+    detail::Way way{.endpoint = gateway_name(), .keys = {}, .door = nullptr};
+    const std::lock_guard lock{mutex_};
+    if (!doorstep_) {
+        base::Result<std::array<supervisor::Channel, 2>> pair = supervisor::Channel::pair();
+        if (!pair.ok()) throw Busy{pair.failure().text};
+        new_door_ = std::move(pair.value()[0]);
+        doorstep_ = std::make_shared<supervisor::Channel>(std::move(pair.value()[1]));
+        door_due_.store(true, std::memory_order_release);
+        wake();
+    }
+    way.door = doorstep_;
+    return way;
+}
+
+base::Status Embedded::end_with(const base::SessionKey& heir, detail::Sentinel sentinel) {
+    base::Status watched = heirs_.add(heir, std::move(sentinel));
+    wake();
+    return watched;
 }
 
 void Embedded::hear_notices(base::Time now) {
@@ -292,7 +345,7 @@ void Embedded::operate(base::Time now) {
             more_ = true;
             break;
         }
-        engine_.operate(session_, *next, now, gateway_.effects());
+        gateway_.operate(session_, *next, now);
         objects_.pop_operation();
         if (++count % kSubmitsPerBatch == 0) gateway_.apply_effects(now);
     }

@@ -12,6 +12,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -24,6 +25,7 @@
 #include "sdk/local/fork_host.h"
 #include "sdk/local/plan.h"
 #include "sdk/src/client.h"
+#include "sdk/src/heir_watch.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -45,12 +47,16 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     bool join(base::Time until) override;
     void stop() noexcept override;
     std::vector<WorkerInfo> workers() override;
+    detail::Way way() override;
+    base::Status end_with(const base::SessionKey& heir, detail::Sentinel sentinel) override;
 
   private:
     void on_effect(const engine::Effect& effect, const engine::Effects& all) override;
     void run();
     void turn(base::Time now);
     void receive();
+    void join_visitors();
+    void answer_door();
     void hear_notices(base::Time now);
     void obey(base::Time now);
     void submit(base::Time now);
@@ -79,6 +85,7 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     engine::SessionIx session_ = engine::kNoSession;
     supervisor::OwnedFd plan_fd_;
     Crew crew_;
+    detail::HeirWatch heirs_;
 
     // The broker thread's.
     std::vector<supervisor::Notice> notices_;
@@ -94,14 +101,18 @@ class Embedded final : public detail::Backend, private broker::LocalClient {
     bool terminated_ = false;
     bool watching_host_ = false;
     bool dead_ = false;  ///< The fork server is: what is handed over fails at once.
+    std::optional<supervisor::Channel> door_;  ///< Where processes of this program come in.
 
     std::atomic<bool> closing_{false};
     std::atomic<bool> terminating_{false};
+    std::atomic<bool> door_due_{false};
 
     std::mutex mutex_;  // Guards the rest.
     std::condition_variable changed_;
     bool born_ = false;
     bool ended_ = false;
+    std::optional<supervisor::Channel> new_door_;
+    std::shared_ptr<supervisor::Channel> doorstep_;  ///< The other end of it.
 
     std::thread thread_;
 };

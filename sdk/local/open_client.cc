@@ -16,10 +16,9 @@
 #include "sdk/local/embedded.h"
 #include "sdk/local/host_limits.h"
 #include "sdk/local/lock_memory.h"
+#include "sdk/local/open_session.h"
 #include "sdk/src/client_log.h"
-#include "sdk/src/remote.h"
 #include "worker/embedded.h"
-#include "worker/loaded_images.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -86,14 +85,6 @@ void set_initializer(local::Plan& plan,
     plan.initargs = initializer.arguments;
 }
 
-ClientPtr make_client(const PoolOptions& options, std::shared_ptr<net::Wakeup>& wakeup) {
-    wakeup = std::make_shared<net::Wakeup>();
-    return std::make_shared<Client>(
-        options.dispatcher, base::random_number(), false, [weak = std::weak_ptr{wakeup}] {
-            if (const auto there = weak.lock()) there->notify();
-        });
-}
-
 ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
     std::shared_ptr<local::ForkHost> host = local::ForkHost::get();
     local::Plan plan;
@@ -104,7 +95,7 @@ ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
     plan.tasks = worker::pack_task_entries(known_entries(options.tasks, host->snapshot()));
     set_initializer(plan, options.initializer, host->snapshot());
     std::shared_ptr<net::Wakeup> wakeup;
-    ClientPtr client = make_client(options, wakeup);
+    ClientPtr client = local::make_client(options.dispatcher, base::random_number(), wakeup);
     client->set_lock_words(local::all_lock_words());
     client->set_backend(std::make_shared<local::Embedded>(
         *client, std::move(host), std::move(plan), workers, std::move(wakeup)));
@@ -112,23 +103,16 @@ ClientPtr open_local(const PoolOptions& options, std::uint32_t workers) {
 }
 
 ClientPtr open_remote(const PoolOptions& options, const net::Endpoint& endpoint) {
-    base::Result<std::unique_ptr<net::Transport>> transport = net::make_client_transport(
-        endpoint, net::or_environment({options.server_key, options.key_file}));
+    Way way;
+    way.endpoint = net::to_string(endpoint);
+    way.keys = net::or_environment({options.server_key, options.key_file});
+    base::Result<std::unique_ptr<net::Transport>> transport =
+        net::make_client_transport(endpoint, way.keys);
     if (!transport.ok()) throw UsageError{transport.failure().text};
-    std::shared_ptr<net::Wakeup> wakeup;
-    ClientPtr client = make_client(options, wakeup);
-    session::ClientSessionConfig config;
-    config.key = base::random_session();
-    config.stream = client->stream();
-    config.host = base::host_name();
-    config.pid = ::getpid();
-    config.build = worker::LoadedImages::of_this_process().program_build();
-    client->set_backend(std::make_shared<Remote>(*client,
-                                                 std::move(transport).value(),
-                                                 std::move(config),
-                                                 std::move(wakeup),
-                                                 net::to_string(endpoint)));
-    return client;
+    return local::open_session(options.dispatcher,
+                               {base::random_session(), base::random_number()},
+                               std::move(transport).value(),
+                               std::move(way));
 }
 
 }  // namespace

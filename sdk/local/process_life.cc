@@ -21,6 +21,7 @@
 #include "forkmill/detail/context_seam.h"
 #include "sdk/local/birth_bytes.h"
 #include "sdk/local/children.h"
+#include "sdk/local/inheritance.h"
 #include "sdk/local/self.h"
 #include "worker/embedded.h"
 
@@ -32,10 +33,18 @@ namespace {
 
 constexpr int kThrew = 1;
 
-std::optional<detail::ProcessPlan> read_process(int fd) {
-    std::optional<BirthReader> reader = BirthReader::from_memfd(fd);
-    if (!reader) return std::nullopt;
+struct Given {
     detail::ProcessPlan plan;
+    Inheritance inheritance;
+};
+
+/// Descriptors of this process in the order of SpawnOrder::extra_fds: what it is told, what it has
+/// by the same numbers as its parent, doors.
+bool read_process(std::vector<supervisor::OwnedFd> came, Given& given) {
+    if (came.empty()) return false;
+    std::optional<BirthReader> reader = BirthReader::from_memfd(came.front().get());
+    if (!reader) return false;
+    detail::ProcessPlan& plan = given.plan;
     std::vector<std::byte> entry;
     reader->bytes(plan.name);
     reader->bytes(plan.path);
@@ -46,27 +55,22 @@ std::optional<detail::ProcessPlan> read_process(int fd) {
     reader->value(kept);
     for (std::uint64_t i = 0; i < kept && reader->ok(); ++i)
         reader->value(plan.keep_fds.emplace_back());
-    if (!reader->ok()) return std::nullopt;
+    if (!reader->ok() || came.size() < 1 + plan.keep_fds.size()) return false;
     std::vector<detail::TaskEntry> entries = worker::unpack_task_entries(entry);
-    if (entries.size() != 1) return std::nullopt;
+    if (entries.size() != 1) return false;
     plan.entry = std::move(entries.front());
-    return plan;
-}
-
-/// Gives what came the numbers that it has in the parent. By way of others, since a number may be
-/// that of what has not been moved yet.
-bool place_fds(const std::vector<int>& came, const std::vector<int>& numbers) {
-    if (came.size() != numbers.size()) return false;
+    // Where they do not lie in the way of a number that something else is to have.
     int above = 0;
-    for (const int number : numbers) above = std::max(above, number + 1);
+    for (const int number : plan.keep_fds) above = std::max(above, number + 1);
     std::vector<supervisor::OwnedFd> moved;
-    for (const int fd : came) {
-        moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, above));
-        ::close(fd);
-    }
-    for (std::size_t i = 0; i < numbers.size(); ++i)
-        if (!moved[i] || ::dup2(moved[i].get(), numbers[i]) < 0) return false;
-    return true;
+    for (std::size_t i = 1; i < came.size(); ++i)
+        moved.emplace_back(::fcntl(came[i].get(), F_DUPFD_CLOEXEC, above));
+    came.clear();
+    for (std::size_t i = 0; i < plan.keep_fds.size(); ++i)
+        if (!moved[i] || ::dup2(moved[i].get(), plan.keep_fds[i]) < 0) return false;
+    moved.erase(moved.begin(), moved.begin() + static_cast<std::ptrdiff_t>(plan.keep_fds.size()));
+    given.inheritance.read(*reader, std::move(moved));
+    return reader->ok();
 }
 
 struct Life {
@@ -124,18 +128,19 @@ void tell(const std::exception_ptr& thrown) {
 
 /// Calls `body` where unwinding ends. Further up there are frames of the fork server that let no
 /// exception through: were they found, the stack would be gone before on_terminate() is called.
-[[gnu::noinline]] void call_at_bottom(void (*body)(const detail::ProcessPlan&),
-                                      const detail::ProcessPlan& plan) {
+[[gnu::noinline]] void call_at_bottom(void (*body)(Given&), Given& given) {
 #if defined(__x86_64__)
     asm volatile(".cfi_undefined rip");
 #elif defined(__aarch64__)
     asm volatile(".cfi_undefined x30");
 #endif
-    body(plan);
+    body(given);
     asm volatile("" ::: "memory");  // Else it could be a jump, and this frame nowhere.
 }
 
-void run_function(const detail::ProcessPlan& plan) {
+void run_function(Given& given) {
+    const detail::ProcessPlan& plan = given.plan;
+    given.inheritance.enter();
     const detail::Arguments arguments{plan.arguments, {}};
     detail::Buffer nothing;
     if (plan.entry.runner)
@@ -146,7 +151,8 @@ void run_function(const detail::ProcessPlan& plan) {
 
 }  // namespace
 
-base::Result<supervisor::OwnedFd> write_process(const detail::ProcessPlan& plan) {
+base::Result<supervisor::OwnedFd> write_process(const detail::ProcessPlan& plan,
+                                                const Bequest& bequest) {
     BirthWriter writer;
     writer.bytes(plan.name);
     writer.bytes(plan.path);
@@ -155,16 +161,17 @@ base::Result<supervisor::OwnedFd> write_process(const detail::ProcessPlan& plan)
     writer.bytes(plan.arguments);
     writer.value(static_cast<std::uint64_t>(plan.keep_fds.size()));
     for (const int fd : plan.keep_fds) writer.value(fd);
+    bequest.write(writer);
     return writer.to_memfd();
 }
 
 int run_process(const supervisor::Birth& birth) {
-    const std::optional<detail::ProcessPlan> plan =
-        birth.extra_fds.empty() ? std::nullopt : read_process(birth.extra_fds[0]);
+    std::vector<supervisor::OwnedFd> came;
+    for (const int fd : birth.extra_fds) came.emplace_back(fd);
     ::close(birth.channel_fd);
-    if (!birth.extra_fds.empty()) ::close(birth.extra_fds[0]);
-    if (!plan || !place_fds({birth.extra_fds.begin() + 1, birth.extra_fds.end()}, plan->keep_fds))
-        return supervisor::kExitSoftware;
+    auto* const given = new Given;  // Threads may look at it to the very end.
+    if (!read_process(std::move(came), *given)) return supervisor::kExitSoftware;
+    const detail::ProcessPlan* const plan = &given->plan;
     become({plan->name, 0, plan->daemon}, plan->path, birth.program);
     ::prctl(PR_SET_NAME, plan->name.c_str());
     supervisor::install_crash_dump();
@@ -173,8 +180,10 @@ int run_process(const supervisor::Birth& birth) {
     // A child of a child has ours already.
     const std::terminate_handler before = std::set_terminate(on_terminate);
     if (before != on_terminate) life().before = before;
-    call_at_bottom(run_function, *plan);
+    call_at_bottom(run_function, *given);
     Children::end_all();
+    // After the children: their sessions end with ours.
+    given->inheritance.leave();
     return supervisor::kExitOk;
 }
 

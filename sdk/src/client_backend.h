@@ -9,9 +9,15 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
+#include <string>
 #include <vector>
 
+#include "core/base/ids.h"
+#include "core/base/result.h"
 #include "core/base/time.h"
+#include "core/net/key_file.h"
+#include "core/supervisor/channel.h"
 #include "forkmill/options.h"
 
 namespace forkmill {
@@ -29,6 +35,16 @@ enum class Liveness : std::uint8_t {
     Lost,       ///< Nothing heard for session_ttl: submits fail.
 };
 
+/// How a process that this one starts reaches the same broker.
+struct Way {
+    std::string endpoint;
+    net::KeyNames keys;
+    /// Of an embedded broker, which has no endpoint: it serves what is handed in there.
+    std::shared_ptr<supervisor::Channel> door = nullptr;
+};
+/// Readable once a process is dead.
+using Sentinel = std::shared_ptr<const supervisor::OwnedFd>;
+
 class Backend {
   public:
     virtual ~Backend() = default;
@@ -42,6 +58,10 @@ class Backend {
     /// terminate(), then ends the threads. Idempotent.
     virtual void stop() noexcept = 0;
     virtual std::vector<WorkerInfo> workers() = 0;
+    /// Throws Busy when the system has no descriptors for it.
+    virtual Way way() = 0;
+    /// The session `heir` ends with the process of that sentinel.
+    virtual base::Status end_with(const base::SessionKey& heir, Sentinel sentinel) = 0;
 };
 
 }  // namespace detail

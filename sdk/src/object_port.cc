@@ -175,7 +175,10 @@ void ObjectPort::settle_locked(const AskPtr& ask, Code code, std::string text, D
     ask->code = code;
     ask->text = std::move(text);
     ask->answer.told = told_of(code);
+    const SharedPtr object = ask->object;
     if (ask->abandoned) return_locked(ask, due);
+    if (ask->op.verb == ObjectVerb::Get || ask->op.verb == ObjectVerb::Peek)
+        tell_readiness_locked(ask, object, due);
     for (std::function<void()>& call : ask->thens)
         due.jobs.push_back(call_of(ask, std::move(call)));
     ask->thens.clear();

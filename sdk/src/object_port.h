@@ -67,6 +67,8 @@ class ObjectPort final : public session::ObjectLink {
     /// A handle that the answer of `ask` brought. False: none of that id is left.
     bool take_adopted(Ask& ask, std::uint64_t id);
     void give_back(const std::vector<std::uint64_t>& handles) noexcept;
+    /// Asks whether there is something in `queue`; the answer is shown by its readiness.
+    void peek(const SharedPtr& queue) noexcept;
     void check_alive(const Shared& object) const;
 
     /// Ends everything under way; what is asked later too, until revive().
@@ -110,6 +112,8 @@ class ObjectPort final : public session::ObjectLink {
     void lend_locked(Shared& object, const Holder& holder, std::uint64_t token);
     void gather(Ask& ask, const wire::ObjectReply& reply);
     void push_locked(AskPtr ask);
+    void peek_locked(const SharedPtr& queue);
+    void tell_readiness_locked(const AskPtr& ask, const SharedPtr& object, Due& due);
     void tell_locked(wire::ObjectOp op);
     void end_watches_locked(Due& due);
     void tell_change(const std::shared_ptr<WatchState>& watch,

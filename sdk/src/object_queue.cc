@@ -21,13 +21,16 @@ constexpr std::uint64_t kCellsAtOnce = 256;
 
 AskPtr from_stash(const SharedPtr& queue) {
     AskPtr ask;
+    bool unknown = false;
     {
         const std::lock_guard lock{queue->mutex};
         if (queue->stash.empty()) return nullptr;
         ask = std::move(queue->stash.front());
         queue->stash.pop_front();
+        unknown = queue->show_readiness();
     }
     queue->client->objects().retake(ask, queue, current_holder(*queue->client));
+    if (unknown) queue->client->objects().peek(queue);
     return ask;
 }
 
@@ -92,6 +95,7 @@ bool finish_poll(Ask& ask) {
         const SharedPtr queue = std::exchange(ask.object, nullptr);
         const std::lock_guard lock{queue->mutex};
         queue->stash.push_back(ask.shared_from_this());
+        queue->show_readiness();  // There is something, whatever the broker would say.
     }
     return true;  // Or recv() throws at once.
 }

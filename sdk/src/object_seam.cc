@@ -34,6 +34,8 @@ constexpr Duration kGrace = std::chrono::seconds{1};  ///< For the broker's word
 
 thread_local Ask* t_unpacking = nullptr;
 thread_local std::vector<std::uint64_t>* t_packing = nullptr;
+thread_local std::vector<SharedPtr>* t_passing = nullptr;
+thread_local std::deque<SharedPtr>* t_passed = nullptr;
 
 std::int64_t nanos(Duration timeout) {
     if (timeout == forever) return wire::kNoTimeout;
@@ -134,7 +136,21 @@ SharedPtr open_now(const ClientPtr& client,
     return client->objects().adopt(client, identity, true);
 }
 
+/// The next of the handles that this process was given at its birth, if it is that one.
+SharedPtr take_passed(std::uint64_t id, std::uint32_t role) {
+    if (t_passed == nullptr || t_passed->empty()) return nullptr;
+    const Shared::Identity& next = t_passed->front()->identity;
+    if (next.id != id || next.role != role) return nullptr;
+    SharedPtr object = std::move(t_passed->front());
+    t_passed->pop_front();
+    return object;
+}
+
 }  // namespace
+
+void set_passed(std::deque<SharedPtr>* handles) noexcept {
+    t_passed = handles;
+}
 
 SharedPtr open_object(Pool& pool, Opening opening) {
     const ClientPtr& client = client_of(pool);
@@ -184,11 +200,13 @@ SharedPtr object_arrived(std::uint64_t id,
                          ObjectKind kind,
                          std::string_view type,
                          std::uint32_t role) {
+    if (t_unpacking == nullptr)
+        if (SharedPtr passed = take_passed(id, role)) return passed;
     const ClientPtr client = t_unpacking != nullptr ? t_unpacking->client : unpacking_client();
     if (!client)
         throw PackError{
-            "a handle of a shared object can be unpacked in a task, in a result or in "
-            "the value of another object only"};
+            "a handle of a shared object can be unpacked in a task, in a result, in the arguments "
+            "of a Process or in the value of another object only"};
     client->check_fork();
     ObjectPort& port = client->objects();
     Shared::Identity identity;
@@ -218,6 +236,7 @@ SharedPtr object_arrived(std::uint64_t id,
 std::uint64_t object_leaves(const SharedPtr& object) {
     if (!object) throw PackError{"a handle that names no object cannot travel"};
     if (t_packing != nullptr) t_packing->push_back(object->identity.id);
+    if (t_passing != nullptr) t_passing->push_back(object);
     return object->identity.id;
 }
 
@@ -372,6 +391,10 @@ Unpacking::~Unpacking() {
 Packing::Packing(std::vector<std::uint64_t>& refs) : before_(std::exchange(t_packing, &refs)) {}
 Packing::~Packing() {
     t_packing = before_;
+}
+Passing::Passing(std::vector<SharedPtr>& handles) : before_(std::exchange(t_passing, &handles)) {}
+Passing::~Passing() {
+    t_passing = before_;
 }
 
 WatchPtr watch(const SharedPtr& object,

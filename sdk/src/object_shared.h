@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -20,6 +21,7 @@
 #include "core/base/bytes.h"
 #include "core/base/lock_words.h"
 #include "core/base/time.h"
+#include "core/net/unique_fd.h"
 #include "core/wire/objects.h"
 #include "forkmill/detail/object_seam.h"
 
@@ -47,6 +49,22 @@ struct Grant {
     bool owner_died = false;
 };
 
+/// Whether a get would end at once, as a descriptor. Guarded by its queue's mutex.
+class Readiness {
+  public:
+    bool peeking = false;  ///< The broker was asked.
+    bool peeked = false;   ///< It said that there is something, or that there will be nothing.
+
+    /// Throws Busy without descriptors.
+    Readiness();
+    int fd() const { return fd_.get(); }
+    void show(bool readable);
+
+  private:
+    net::UniqueFd fd_;
+    bool shown_ = false;
+};
+
 class Shared {
   public:
     struct Identity {
@@ -69,9 +87,13 @@ class Shared {
 
     std::mutex mutex;  // Guards the rest.
     std::vector<Grant> grants;
-    std::deque<AskPtr> stash;         ///< Items that came and were not taken.
-    std::function<void()> action;     ///< Of a barrier.
-    std::atomic<bool> tokens{false};  ///< Items came with tokens: the queue is leased.
+    std::deque<AskPtr> stash;              ///< Items that came and were not taken.
+    std::function<void()> action;          ///< Of a barrier.
+    std::atomic<bool> tokens{false};       ///< Items came with tokens: the queue is leased.
+    std::unique_ptr<Readiness> readiness;  ///< Of a queue, once it was asked for.
+
+    /// Shows what is known; true: the broker is to be asked, the caller sees to it. Locked by it.
+    bool show_readiness();
 
     /// The grant of `holder`; with `any`, one of another thread if it has none. Locked by caller.
     std::vector<Grant>::iterator find(const Holder& holder, bool any);
@@ -83,8 +105,9 @@ class Ask : public std::enable_shared_from_this<Ask> {
 
     wire::ObjectOp op;  ///< Constant once asked.
     ClientPtr client;
-    SharedPtr object;  ///< Null for an open.
-    SharedPtr lock;    ///< What a condition's wait gives back.
+    SharedPtr object;             ///< Null for an open.
+    SharedPtr lock;               ///< What a condition's wait gives back.
+    std::weak_ptr<Shared> peeks;  ///< Whom it tells that there is something.
 
     std::atomic<std::uint32_t> word{0};
     // The I/O side's until settled, constant afterwards.
@@ -141,6 +164,9 @@ void act(Ask& ask);
 [[noreturn]] void throw_object(wire::Code code, const std::string& text, wire::ObjectVerb verb);
 /// The client whose bytes are unpacked on this thread; null when nobody can know.
 ClientPtr unpacking_client();
+/// Handles that came with this process, in the order in which the bytes that are about to be
+/// unpacked on this thread name them; null: none.
+void set_passed(std::deque<SharedPtr>* handles) noexcept;
 /// Bytes of `client` are about to be unpacked on this thread (null: of nobody known).
 void set_viewed_client(Client* client) noexcept;
 

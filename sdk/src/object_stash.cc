@@ -33,6 +33,7 @@ void ObjectPort::keep_locked(const AskPtr& ask, Due& due) {
     {
         const std::lock_guard lock{object.mutex};
         object.stash.push_back(ask);
+        object.show_readiness();  // There is something, whatever the broker would say.
     }
     call_back_getter_locked(object);
 }

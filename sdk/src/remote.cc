@@ -30,11 +30,12 @@ Remote::Remote(Client& client,
                std::unique_ptr<net::Transport> transport,
                session::ClientSessionConfig config,
                std::shared_ptr<net::Wakeup> wakeup,
-               std::string endpoint)
+               Way way)
     : client_(client),
       transport_(std::move(transport)),
       wakeup_(std::move(wakeup)),
-      endpoint_(std::move(endpoint)),
+      way_(std::move(way)),
+      heirs_(client.objects()),
       session_(std::move(config), client.io(), client.io(), *this, base::monotonic_now()),
       warn_at_(base::monotonic_now() + kUnreached) {
     client_.io().reply = [this](const wire::Reply& reply) {
@@ -67,11 +68,13 @@ void Remote::run() {
     loop.add(*wakeup_, [] {});
     while (!leaving_) {
         const base::Time now = base::monotonic_now();
+        heirs_.join(loop);
         turn(now);
         if (leaving_) break;
         loop.run_once(std::min({session_.next_timer(), client_.io().next_timer(), warn_at_}));
     }
     say_goodbye();
+    heirs_.leave(loop);
     loop.remove(*transport_);
     loop.remove(*wakeup_);
     transport_.reset();
@@ -84,7 +87,7 @@ void Remote::turn(base::Time now) {
     client_.io().set_now(now);
     if (reached_) warn_at_ = base::kNever;
     if (now >= warn_at_) {
-        log_warning("no broker answers at " + endpoint_ + " so far; trying on");
+        log_warning("no broker answers at " + way_.endpoint + " so far; trying on");
         warn_at_ = base::kNever;
     }
     if (session_.next_timer() <= now) session_.tick(now, out_);
@@ -106,9 +109,14 @@ void Remote::receive(base::Time now) {
                 break;
             case net::Incoming::Kind::Disconnected:
                 session_.on_disconnected(incoming.conn, now, out_);
+                // Nobody connects anew to what was handed in at a door.
+                if (way_.door)
+                    on_client_state(session::ClientState::Rejected,
+                                    wire::Code::BrokerLost,
+                                    "the pool that it is of has ended");
                 break;
             case net::Incoming::Kind::Rejected:
-                log_warning("connection to " + endpoint_ + " refused: " + incoming.reason);
+                log_warning("connection to " + way_.endpoint + " refused: " + incoming.reason);
                 if (incoming.conn != 0) session_.on_disconnected(incoming.conn, now, out_);
                 break;
         }
@@ -180,7 +188,7 @@ void Remote::on_client_state(session::ClientState state, wire::Code code, std::s
             break;
         case session::ClientState::Lost:
         case session::ClientState::Rejected:
-            log_warning("session with " + endpoint_ + " ended: " + std::string{text});
+            log_warning("session with " + way_.endpoint + " ended: " + std::string{text});
             client_.io().fail_all(wire::Outcome::Failed, code, text);
             client_.io().publish();
             client_.objects().end(code, text);
@@ -226,6 +234,12 @@ void Remote::stop() noexcept {
     if (thread_.joinable()) thread_.join();
 }
 
+base::Status Remote::end_with(const base::SessionKey& heir, Sentinel sentinel) {
+    base::Status watched = heirs_.add(heir, std::move(sentinel));
+    wake();
+    return watched;
+}
+
 void Remote::ask() {
     std::vector<std::pair<std::uint64_t, std::string>> questions;
     {
@@ -258,7 +272,8 @@ std::vector<WorkerInfo> Remote::workers() {
     changed_.wait_for(lock, kQuestion, answered);
     const Question question = std::move(questions_[id]);
     questions_.erase(id);
-    if (!question.answered) throw Disconnected{"the broker at " + endpoint_ + " does not answer"};
+    if (!question.answered)
+        throw Disconnected{"the broker at " + way_.endpoint + " does not answer"};
     return workers_of_reply(question.body);
 }
 

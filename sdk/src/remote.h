@@ -18,6 +18,7 @@
 #include "core/net/wakeup.h"
 #include "core/session/client_session.h"
 #include "sdk/src/client.h"
+#include "sdk/src/heir_watch.h"
 
 namespace forkmill {
 inline namespace v0 {
@@ -30,7 +31,7 @@ class Remote final : public Backend, private session::ClientListener {
            std::unique_ptr<net::Transport> transport,
            session::ClientSessionConfig config,
            std::shared_ptr<net::Wakeup> wakeup,
-           std::string endpoint);
+           Way way);
     ~Remote() override;
 
     void wake() override { wakeup_->notify(); }
@@ -39,6 +40,8 @@ class Remote final : public Backend, private session::ClientListener {
     bool join(base::Time until) override;
     void stop() noexcept override;
     std::vector<WorkerInfo> workers() override;
+    Way way() override { return way_; }
+    base::Status end_with(const base::SessionKey& heir, Sentinel sentinel) override;
 
   private:
     struct Question {
@@ -63,7 +66,8 @@ class Remote final : public Backend, private session::ClientListener {
     Client& client_;
     std::unique_ptr<net::Transport> transport_;
     std::shared_ptr<net::Wakeup> wakeup_;
-    const std::string endpoint_;
+    const Way way_;
+    HeirWatch heirs_;
     session::ClientOut out_;
     session::ClientSession session_;
 

@@ -26,11 +26,12 @@ struct FORKMILL_API Context {
     /// Told to the submitter's on_progress(); only the newest is kept on the way. 0 … 1.
     void progress(double fraction, std::string_view note = {});
     /// The pool this task runs in: submits to it belong to the worker's own session; waiting for
-    /// them lends this task's slot.
+    /// them lends this task's slot. In a Process that was given handles: the first one's pool.
     Pool& pool();
 };
 
-/// Throws UsageError outside a task.
+/// Throws UsageError outside a task, but for the main thread of a Process that was given handles
+/// of shared objects: there it has a pool() and nothing else.
 FORKMILL_API Context& context();
 
 }  // namespace v0

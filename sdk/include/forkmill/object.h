@@ -10,8 +10,9 @@
 // with the last of them. An object ends with its last handle anywhere, unless it was made
 // `persistent` or a kept value names it. Handles are arguments of tasks and values of other
 // objects; what was passed as an argument must be kept until the task has settled or opened it.
-// Thread safety: a handle is a value; what it does is thread-safe. Messages: an operation is one,
-// its answer another, and those of several threads travel together.
+// They are arguments of a Process, too, which keeps them itself. Thread safety: a handle is a
+// value; what it does is thread-safe. Messages: an operation is one, its answer another, and those
+// of several threads travel together.
 //
 // A call `x` that takes one message is `x_async(…).get()`: x_async gives an Operation, which can be
 // awaited. What takes several messages, with code of the caller's between them or content beyond

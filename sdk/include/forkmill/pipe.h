@@ -4,8 +4,9 @@
 //
 // Boundaries are kept: what was sent as one value arrives as one. An end is closed with its last
 // copy in its process, or with the process; then the other end drains what is left and gets
-// ObjectClosed, its sends as well. Who hands an end over keeps it until the task has it, then
-// close()s its own copy, or the other side never sees the end. Messages: as a Queue's.
+// ObjectClosed, its sends as well. Who hands an end over keeps it until the task has it, or the
+// Process was started, then close()s its own copy, or the other side never sees the end. Messages:
+// as a Queue's.
 #pragma once
 
 #include <cstddef>
@@ -68,6 +69,10 @@ class Connection {
     Operation<bool> poll_async(Duration timeout = Duration::zero()) {
         return {detail::ask_poll(end(in_), timeout), detail::finish_poll};
     }
+    /// Readable while recv() would return, or throw, at once: for poll, epoll and wait(). Its own,
+    /// until close() or the last copy's end. From the first call on each recv() is followed by one
+    /// more message, which asks whether there is another value; no value waits in this process.
+    int fd() const { return detail::readable_fd(end(in_)); }
     /// This copy names no pipe any more.
     void close() {
         in_.reset();

@@ -13,6 +13,14 @@
 //
 // In the child: stdin is /dev/null, SIGINT is ignored, every other signal has its default effect,
 // sockets and pipes of the program are /dev/null but for `keep_fds`, and it ends with its parent.
+// Handles of shared objects (shared.h) may be arguments. A Process keeps them until start() has
+// returned; from then on the child has handles of its own, and yours may go. Its death is an
+// owner's death: at once its locks are free and what it got of leased queues returns. Its handles
+// are of the pool that yours are of and end with that (BrokerLost, never a hang). Such a child has
+// a connection, with a thread, per pool and its own fork server, so that it may start processes
+// all the same; on its main thread context().pool() is the pool of the first handle, for new
+// objects and for tasks. Handles of a running task's pool are refused: UsageError.
+//
 // It exits 0 when the function returns. What it throws and nobody catches goes to stderr with its
 // causes and its stack, and the exit code is 1; nothing is unwound then. A child may start others.
 #pragma once
@@ -29,6 +37,7 @@
 #include <vector>
 
 #include "forkmill/detail/arguments.h"
+#include "forkmill/detail/object_seam.h"
 #include "forkmill/task.h"
 #include "forkmill/tasks.h"
 
@@ -57,8 +66,9 @@ struct ProcessPlan {
     std::string path;  ///< "1:2" of Process-1:2.
     bool daemon = false;
     TaskEntry entry;
-    Buffer arguments;
     std::vector<int> keep_fds;
+    Buffer arguments = {};
+    std::vector<SharedPtr> handles = {};  ///< In them, in their order; until it is born.
 };
 struct Child;
 
@@ -108,6 +118,15 @@ Buffer process_arguments(const B&... arguments) {
     return packed;
 }
 
+template <class F, class... B>
+ProcessPlan process_plan(const ProcessOptions& options, const F& code, const B&... arguments) {
+    ProcessPlan plan{
+        options.name, {}, options.daemon, process_entry(options, code), options.keep_fds};
+    const Passing passing{plan.handles};
+    plan.arguments = process_arguments<F>(arguments...);
+    return plan;
+}
+
 }  // namespace detail
 
 /// A handle; copies of it are the same process. Dropping all of them leaves the process running.
@@ -123,12 +142,7 @@ class FORKMILL_API Process {
         : Process(ProcessOptions{}, code, std::forward<B>(arguments)...) {}
     template <class F, class... B>
     explicit Process(const ProcessOptions& options, const F& code, B&&... arguments)
-        : Process(detail::ProcessPlan{options.name,
-                                      {},
-                                      options.daemon,
-                                      detail::process_entry(options, code),
-                                      detail::process_arguments<F>(arguments...),
-                                      options.keep_fds}) {}
+        : Process(detail::process_plan(options, code, arguments...)) {}
     ~Process();
     Process(const Process&);
     Process(Process&&) noexcept;
@@ -137,7 +151,8 @@ class FORKMILL_API Process {
 
     /// Returns once it is born. Throws UsageError when it was started already or a kept descriptor
     /// is closed, PoolBroken when the fork server is dead, Busy when the system refuses it or 4,096
-    /// processes of this program run already; after that it may be tried again.
+    /// processes of this program run already, and for handles among its arguments what opening them
+    /// throws (ObjectLost, BrokerLost, …); after that it may be tried again.
     void start();
     /// Waits for its end; false at the timeout (0 or less: now). Throws UsageError before start().
     bool join(Duration timeout = forever);
@@ -175,7 +190,8 @@ FORKMILL_API std::optional<ProcessInfo> parent_process();
 /// CPUs that this process may use, by affinity and cgroup; at least 1.
 FORKMILL_API int cpu_count();
 
-/// Something to wait for: a descriptor, or what has one: a process's sentinel(), a socket's fd().
+/// Something to wait for: a descriptor, or what has one: a process's sentinel(), a socket's fd(), a
+/// Connection's.
 struct Waitable {
     Waitable(int descriptor) : fd(descriptor) {}  // NOLINT(google-explicit-constructor)
     template <class T>

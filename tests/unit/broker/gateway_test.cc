@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <map>
 #include <optional>
 
 #include "core/wire/codec.h"
@@ -445,6 +446,133 @@ TEST(Gateway, ATransferThatNeverCameIsRefused) {
     const auto err = broker.take_as<wire::Err>(1, Kind::Err);
     ASSERT_TRUE(err);
     EXPECT_EQ(err->code, Code::UnknownTransfer);
+}
+
+/// A client with a queue, on connection 1, that starts processes.
+struct Parent : Broker {
+    Parent() {
+        hear(1, wire::encode({Kind::Hello}, client_hello()));
+        wire::ObjectOp op = about(wire::ObjectVerb::Open);
+        op.object = 0;
+        op.shaped = true;
+        op.shape.kind = wire::ObjectKind::Queue;
+        op.shape.capacity = 10;
+        queue = ask(1, op).token;
+    }
+    wire::ObjectOp about(wire::ObjectVerb verb, std::string name = {}) const {
+        wire::ObjectOp op;
+        op.verb = verb;
+        op.object = queue;
+        op.name = std::move(name);
+        return op;
+    }
+    /// The answer; it acks nothing, for a window holds more than a test says.
+    wire::ObjectReply ask(std::uint64_t conn, wire::ObjectOp op) {
+        op.op = ++said[conn];
+        wire::ObjectWriter writer;
+        writer.add(op);
+        hear(conn, writer.finish({Kind::Object, said[conn]}));
+        return answer(conn);
+    }
+    wire::ObjectReply answer(std::uint64_t conn) {
+        wire::ObjectReply reply;
+        const auto message = take(conn, Kind::ObjectReply);
+        if (!message) {
+            reply.code = Code::WaitTimeout;
+            return reply;
+        }
+        wire::Header header;
+        wire::Cursor cursor;
+        EXPECT_EQ(wire::decode_header(*message, header, cursor), Code::None);
+        wire::ObjectReplyReader reader{cursor, *message};
+        EXPECT_TRUE(reader.next(reply));
+        return reply;
+    }
+    static std::string name_of(std::uint64_t key) {
+        return base::to_string(base::SessionKey{key, key});
+    }
+    /// The process of that session speaks for the first time.
+    wire::Welcome greet(std::uint64_t conn, std::uint64_t key) {
+        wire::Hello hello = client_hello(key);
+        hello.incarnation = 1;
+        hear(conn, wire::encode({Kind::Hello}, hello));
+        return take_as<wire::Welcome>(conn, Kind::Welcome).value_or(wire::Welcome{});
+    }
+    std::size_t sessions() { return engine.snapshot(now).sessions.size(); }
+
+    std::uint64_t queue = 0;
+    std::map<std::uint64_t, std::uint64_t> said;
+};
+
+TEST(GatewayHeirs, AHandleThatWasPassedIsThereBeforeItsProcessIs) {
+    Parent broker;
+    const wire::ObjectReply passed =
+        broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8)));
+    EXPECT_EQ(passed.code, Code::None);
+    EXPECT_EQ(passed.version, 1U) << "the incarnation, for its HELLO";
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Close)).code, Code::None);
+    // Longer than a session waits for who was there once.
+    for (int i = 0; i < 60; ++i) {
+        broker.turn(std::chrono::seconds{5});
+        broker.hear(1, wire::encode({Kind::Ping, 0, broker.said[1]}, wire::Ping{}));
+    }
+    EXPECT_EQ(broker.sessions(), 2U);
+    EXPECT_TRUE(broker.greet(2, 8).resumed);
+    EXPECT_EQ(broker.ask(2, broker.about(wire::ObjectVerb::Info)).code, Code::None);
+}
+
+TEST(GatewayHeirs, ABurialEndsTheSessionAndWhatItHolds) {
+    Parent broker;
+    broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8)));
+    broker.greet(2, 8);
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Bury, Parent::name_of(8))).value, 1);
+    EXPECT_EQ(broker.sessions(), 2U) << "what it said last may be on its way";
+    broker.turn(std::chrono::milliseconds{10});
+    EXPECT_EQ(broker.sessions(), 1U);
+    EXPECT_TRUE(broker.take(2, Kind::Reject).has_value());
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Bury, Parent::name_of(8))).value, 0);
+}
+
+TEST(GatewayHeirs, WhatIsNotConnectedIsBuriedAtOnce) {
+    Parent broker;
+    broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8)));
+    broker.ask(1, broker.about(wire::ObjectVerb::Bury, Parent::name_of(8)));
+    broker.turn();
+    EXPECT_EQ(broker.sessions(), 1U);
+    wire::Hello late = client_hello(8);
+    late.incarnation = 1;
+    broker.hear(2, wire::encode({Kind::Hello}, late));
+    EXPECT_TRUE(broker.take(2, Kind::Reject).has_value()) << "it does not come back to life";
+}
+
+TEST(GatewayHeirs, ATreeOfSessionsEndsWithItsRoot) {
+    Parent broker;
+    broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8)));
+    broker.greet(2, 8);
+    EXPECT_EQ(broker.ask(2, broker.about(wire::ObjectVerb::Pass, Parent::name_of(9))).code,
+              Code::None);
+    EXPECT_EQ(broker.sessions(), 3U);
+    broker.hear(1, wire::encode({Kind::Bye, ++broker.said[1]}, wire::Bye{"done"}));
+    broker.turn();
+    EXPECT_EQ(broker.sessions(), 0U);
+    EXPECT_TRUE(broker.engine.objects({}, 10).empty());
+}
+
+TEST(GatewayHeirs, NobodyPassesOrBuriesWhatIsAnothers) {
+    Parent broker;
+    broker.hear(3, wire::encode({Kind::Hello}, client_hello(30)));
+    EXPECT_EQ(broker.ask(3, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8))).code,
+              Code::ObjectClosed)
+        << "there is no handle of it";
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8))).code,
+              Code::Denied);
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(30))).code,
+              Code::Denied);
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Bury, Parent::name_of(30))).value, 0);
+    broker.turn(std::chrono::milliseconds{10});
+    EXPECT_EQ(broker.sessions(), 3U);
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, "no key")).code,
+              Code::InvalidRange);
 }
 
 }  // namespace

@@ -218,12 +218,12 @@ TEST(ObjectLife, OperationsOfAnotherKindChangeNothing) {
     const auto q = s.queue(a);
     const auto lock = s.lock(a);
     s.put(a, q, "x");
-    for (std::uint8_t verb = 1; verb <= wire::kObjectVerbs; ++verb) {
+    for (std::uint8_t verb = 1; verb <= static_cast<std::uint8_t>(Verb::Peek); ++verb) {
         const auto each = static_cast<Verb>(verb);
         if (each == Verb::Open || each == Verb::Close || each == Verb::Remove ||
             each == Verb::Info || each == Verb::Interrupt || each == Verb::Break)
             continue;
-        const bool of_queue = each >= Verb::Put && each <= Verb::Shut;
+        const bool of_queue = (each >= Verb::Put && each <= Verb::Shut) || each == Verb::Peek;
         if (!of_queue) {
             const Code code = s.code_of(a, {.verb = each, .object = q, .items = {{"", ""}}});
             EXPECT_TRUE(code == Code::TypeMismatch || code == Code::NotFound)
@@ -236,6 +236,8 @@ TEST(ObjectLife, OperationsOfAnotherKindChangeNothing) {
     }
     EXPECT_EQ(s.code_of(a, {.verb = static_cast<Verb>(0), .object = q}), Code::InvalidRange);
     EXPECT_EQ(s.code_of(a, {.verb = static_cast<Verb>(99), .object = q}), Code::InvalidRange);
+    EXPECT_EQ(s.code_of(a, {.verb = Verb::Pass, .object = q}), Code::InvalidRange)
+        << "sessions are the gateway's";
     EXPECT_EQ(s.value(s.get(a, q)), "x");
 }
 

@@ -29,6 +29,31 @@ TEST(ObjectQueue, GettersAreServedInTheOrderTheyCame) {
     EXPECT_EQ(s.value(second), "y");
 }
 
+TEST(ObjectQueue, WhoPeeksIsToldOfAnItemAndLeavesIt) {
+    Sharing s;
+    const auto a = s.client();
+    const auto q = s.queue(a);
+    const auto peek = [&] { return s.ask(a, {.verb = Verb::Peek, .object = q}); };
+    const auto early = peek();
+    const auto getter = s.get(a, q);
+    EXPECT_TRUE(s.waiting(early));
+    s.put(a, q, "x");
+    EXPECT_EQ(s.answer(early).value, 1);
+    EXPECT_TRUE(s.answer(early).items.empty());
+    EXPECT_EQ(s.value(getter), "x") << "it was left for who came next";
+    const auto late = peek();
+    EXPECT_TRUE(s.waiting(late));
+    s.put(a, q, "y");
+    EXPECT_EQ(s.code(late), Code::None);
+    EXPECT_EQ(s.code(peek()), Code::None) << "at once: it is there";
+    EXPECT_EQ(s.value(s.get(a, q)), "y");
+    EXPECT_EQ(s.code_of(a, {.verb = Verb::Peek, .object = q, .timeout = base::Duration{0}}),
+              Code::QueueEmpty);
+    const auto last = peek();
+    s.ask(a, {.verb = Verb::Shut, .object = q});
+    EXPECT_EQ(s.code(last), Code::ObjectClosed);
+}
+
 TEST(ObjectQueue, AFullQueueLetsPuttersWaitInLine) {
     Sharing s;
     const auto a = s.client();

@@ -199,6 +199,19 @@ class FORKMILL_API Packing {
     std::vector<std::uint64_t>* before_;
 };
 
+/// While it lives, handles packed on this thread are kept in `handles`, in their order: for who
+/// must see to it that they arrive.
+class FORKMILL_API Passing {
+  public:
+    explicit Passing(std::vector<SharedPtr>& handles);
+    ~Passing();
+    Passing(const Passing&) = delete;
+    Passing& operator=(const Passing&) = delete;
+
+  private:
+    std::vector<SharedPtr>* before_;
+};
+
 /// A change that a watch tells of.
 struct Change {
     bool gone = false;    ///< The object, and the watch with it.
@@ -223,6 +236,8 @@ FORKMILL_API AskPtr ask_poll(const SharedPtr& queue, Duration timeout);
 FORKMILL_API bool finish_poll(Ask& ask);
 /// The caller's oldest item is dealt with.
 FORKMILL_API AskPtr ask_done(const SharedPtr& queue);
+/// Readable while a get would end at once. Its Shared's.
+FORKMILL_API int readable_fd(const SharedPtr& queue);
 
 }  // namespace detail
 }  // namespace v0
