@@ -68,7 +68,7 @@ wire::Code GatewayOps::pass(engine::SessionIx from,
     }
     wire::Code code = wire::Code::None;
     if (peer == nullptr) peer = open_heir(from, *key, op.token, code, now);
-    return peer == nullptr ? code : gateway.engine_.pass(from, peer->index, op);
+    return peer == nullptr ? code : gateway.engine_.pass(from, peer->index, op, reply);
 }
 
 /// What the dead one still had on its way counts, as a worker's does.

@@ -109,8 +109,11 @@ void Engine::operate(SessionIx session, const wire::ObjectOp& op, base::Time now
     if (core_->session_at(session) != nullptr) core_->operate(session, op, now, out);
 }
 
-wire::Code Engine::pass(SessionIx from, SessionIx to, const wire::ObjectOp& op) {
-    return core_->objects.pass(from, to, op);
+wire::Code Engine::pass(SessionIx from,
+                        SessionIx to,
+                        const wire::ObjectOp& op,
+                        wire::ObjectReply& reply) {
+    return core_->objects.pass(from, to, op, reply);
 }
 
 void Core::operate(SessionIx ix, const wire::ObjectOp& op, base::Time now, Effects& out) {

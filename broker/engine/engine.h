@@ -154,7 +154,10 @@ class Engine {
     // effect, now or when its wait ends; its bodies are whole.
     void operate(SessionIx session, const wire::ObjectOp& op, base::Time now, Effects& out);
     /// A handle of `op.object` for another session, by one that has one itself.
-    wire::Code pass(SessionIx from, SessionIx to, const wire::ObjectOp& op);
+    wire::Code pass(SessionIx from,
+                    SessionIx to,
+                    const wire::ObjectOp& op,
+                    wire::ObjectReply& reply);
 
     // Workers.
     void started(SessionIx worker, Lease lease, base::Time now, Effects& out);

@@ -177,4 +177,17 @@ struct Member {
     std::uint32_t timer = 0;              ///< Then what it holds is taken from it.
 };
 
+/// The moment and the buffer of one call.
+struct Step {
+    base::Time now;
+    Effects& out;
+};
+
+/// An attempt whose process was killed, and has until then to die.
+struct Killed {
+    SessionIx worker = kNoSession;
+    std::uint64_t lease = 0;
+    base::Time until{};
+};
+
 }  // namespace forkmill::engine

@@ -288,12 +288,16 @@ void Objects::add_handle(Object& object, SessionIx ix, const wire::ObjectOp& op)
     member(ix).objects.insert(object.id);
 }
 
-Code Objects::pass(SessionIx from, SessionIx to, const wire::ObjectOp& op) {
+Code Objects::pass(SessionIx from,
+                   SessionIx to,
+                   const wire::ObjectOp& op,
+                   wire::ObjectReply& reply) {
     Object* object = find(op.object);
     if (object == nullptr)
         return op.object != 0 && op.object < token ? Code::ObjectLost : Code::NotFound;
     if (object->handles.count(from) == 0) return Code::ObjectClosed;
     add_handle(*object, to, op);
+    reply.count = place_of(*object, to);
     return Code::None;
 }
 

@@ -31,16 +31,8 @@ namespace forkmill::engine {
 
 struct ObjectRow;
 
-/// The moment and the buffer of one call.
-struct Step {
-    base::Time now;
-    Effects& out;
-};
-
 struct Objects {
     Objects(const Config& config, std::uint64_t incarnation);
-    Objects(const Objects&) = delete;
-    Objects& operator=(const Objects&) = delete;
     ~Objects();
 
     // Inputs (objects.cc, object_waits.cc, object_watch.cc).
@@ -55,7 +47,10 @@ struct Objects {
                 wire::Code code,
                 std::string text,
                 Step& step);
-    wire::Code pass(SessionIx from, SessionIx to, const wire::ObjectOp& op);
+    wire::Code pass(SessionIx from,
+                    SessionIx to,
+                    const wire::ObjectOp& op,
+                    wire::ObjectReply& reply);
     void set_session(SessionIx ix, bool connected, bool writable, Step step);
     void close_session(SessionIx ix, Step step);
     void end_attempt(SessionIx ix, std::uint64_t lease, Step step);
@@ -238,15 +233,10 @@ struct Objects {
     std::uint64_t watching = 0;
     std::vector<std::uint32_t> dirty;              ///< Watches with something to tell.
     std::vector<std::unique_ptr<Member>> members;  ///< By session.
-    struct Killed {
-        SessionIx worker = kNoSession;
-        std::uint64_t lease = 0;
-        base::Time until{};
-    };
-    std::deque<Killed> killed;     ///< In order of time.
-    std::vector<SessionIx> turn;   ///< Members with turn_bytes.
-    std::vector<ObjectId> ending;  ///< To be looked at by settle().
-    std::vector<ObjectId> idle;    ///< Gripped locks whose line may be empty; by settle() too.
+    std::deque<Killed> killed;                     ///< In order of time.
+    std::vector<SessionIx> turn;                   ///< Members with turn_bytes.
+    std::vector<ObjectId> ending;                  ///< To be looked at by settle().
+    std::vector<ObjectId> idle;  ///< Gripped locks whose line may be empty; by settle() too.
     std::unordered_map<std::uint32_t, SessionIx> marks;
     std::uint32_t newest_mark = 0;
     bool hurried = false;  ///< The next turn has something to do at once.

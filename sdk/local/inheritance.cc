@@ -96,7 +96,11 @@ Bequest::Bequest(const std::vector<SharedPtr>& handles) : Bequest() {
     for (const AskPtr& ask : asked) {
         detail::await_answer(ask);
         if (ask->code != wire::Code::None) detail::throw_refusal(*ask);
-        heirs_[heir_of(ask->object)].name.incarnation = ask->answer.version;
+        const std::uint32_t heir = heir_of(ask->object);
+        heirs_[heir].name.incarnation = ask->answer.version;
+        for (PassedHandle& handle : handles_)
+            if (handle.heir == heir && handle.identity.id == ask->op.object)
+                handle.identity.find_word(*ask->client, ask->answer.count);
     }
 }
 
@@ -113,7 +117,8 @@ std::uint32_t Bequest::heir_of(const SharedPtr& handle) {
             "the worker, not what that starts"};
     const std::shared_ptr<detail::Backend> backend = client->backend();
     if (!backend) client->throw_closed();
-    heirs_.push_back({{base::random_session(), base::random_number()}, backend->way()});
+    heirs_.push_back(
+        {{base::random_session(), base::random_number()}, backend->way(), client->lock_words()});
     clients_.push_back(client);
     return static_cast<std::uint32_t>(clients_.size() - 1);
 }
@@ -152,6 +157,7 @@ void Bequest::write(BirthWriter& writer) const {
         writer.bytes(heir.way.keys.server_key);
         writer.bytes(heir.way.keys.key_file);
         writer.value(heir.way.door != nullptr);
+        writer.value(heir.lock_words);
     }
     writer.value(static_cast<std::uint64_t>(handles_.size()));
     for (const PassedHandle& handle : handles_) writer.value(handle);
@@ -169,6 +175,7 @@ void Inheritance::read(BirthReader& reader, std::vector<supervisor::OwnedFd> doo
         reader.bytes(heir.way.keys.server_key);
         reader.bytes(heir.way.keys.key_file);
         reader.value(door);
+        reader.value(heir.lock_words);
         if (door && next < doors.size())
             heir.way.door = std::make_shared<supervisor::Channel>(std::move(doors[next++]));
         heirs_.push_back(std::move(heir));
@@ -180,8 +187,10 @@ void Inheritance::read(BirthReader& reader, std::vector<supervisor::OwnedFd> doo
 void Inheritance::enter() {
     if (heirs_.empty()) return;
     ForkHost::pin();
-    for (const Heir& heir : heirs_)
+    for (const Heir& heir : heirs_) {
         clients_.push_back(open_session(nullptr, heir.name, transport_of(heir.way), heir.way));
+        clients_.back()->set_lock_words(heir.lock_words);
+    }
     for (const PassedHandle& handle : handles_) {
         const ClientPtr& client = clients_.at(handle.heir);
         detail::Shared::Identity identity = handle.identity;

@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <span>
 #include <vector>
 
 #include "forkmill/detail/context_seam.h"
@@ -27,6 +28,7 @@ namespace local {
 struct Heir {
     SessionName name;
     detail::Way way;
+    std::span<base::LockWord> lock_words;  ///< At the same place in whatever is forked.
 };
 struct PassedHandle {
     std::uint32_t heir = 0;  ///< Index of its pool's.

@@ -127,12 +127,7 @@ SharedPtr open_now(const ClientPtr& client,
     made = (ask->answer.flags & wire::kReplyCreated) != 0;
     identity.id = ask->answer.token;
     identity.epoch = ask->epoch;  // It may have waited for the first broker, or for the next.
-    const std::uint64_t place = ask->answer.count >> 32;
-    if (identity.kind == wire::ObjectKind::Lock && place != 0 &&
-        place <= client->lock_words().size()) {
-        identity.word = &client->lock_words()[place - 1];
-        identity.mark = static_cast<std::uint32_t>(ask->answer.count);
-    }
+    identity.find_word(*client, ask->answer.count);
     return client->objects().adopt(client, identity, true);
 }
 

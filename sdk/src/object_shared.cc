@@ -31,6 +31,13 @@ Holder current_holder(const Client& client) {
     return {number_of_this_thread(), false};
 }
 
+void Shared::Identity::find_word(const Client& of, std::uint64_t place) {
+    const std::uint64_t number = place >> 32;
+    const bool known = kind == wire::ObjectKind::Lock && number - 1 < of.lock_words().size();
+    word = known ? &of.lock_words()[number - 1] : nullptr;
+    mark = known ? static_cast<std::uint32_t>(place) : 0;
+}
+
 Shared::Shared(ClientPtr of, const Identity& what) : client(std::move(of)), identity(what) {}
 
 Shared::~Shared() {

@@ -76,6 +76,9 @@ class Shared {
         bool reentrant = false;          ///< A lock that only its owner releases.
         base::LockWord* word = nullptr;  ///< Of a lock, shared with its broker;
         std::uint32_t mark = 0;          ///< this session's in it.
+
+        /// By the place that an open's answer tells (protocol §17.4).
+        void find_word(const Client& of, std::uint64_t place);
     };
     Shared(ClientPtr client, const Identity& identity);
     ~Shared();

@@ -62,6 +62,10 @@ int lock_and_give(forkmill::Lock lock) {
     return static_cast<int>(::getpid());
 }
 
+void hammer_in_process(forkmill::Lock lock, int times) {
+    std::exit(hammer(lock, times) == 0 ? 0 : 1);
+}
+
 /// A program of its own: its locks and its parent's are not mixed up.
 void with_a_pool_of_its_own(int times) {
     forkmill::Pool pool{2};
@@ -101,6 +105,25 @@ CONFORMANCE(L01, ManyProcessesHammerOneLock, "E") {
     }
     for (auto& one : all) EXPECT_EQ(one.get(60s), 0);
     EXPECT_EQ(page->count, 7U * kTimes);
+}
+
+CONFORMANCE(L01, ProcessesHammerALockThatTheyWereGiven, "E") {
+    Cluster cluster{size, {.workers = 1}};
+    forkmill::Pool pool{cluster.options()};
+    constexpr int kTimes = 3'000;
+    forkmill::Lock lock{pool};
+    page->count = 0;
+    page->token = 0;
+    forkmill::Process a{hammer_in_process, lock, kTimes};
+    forkmill::Process b{hammer_in_process, lock, kTimes};
+    a.start();
+    b.start();
+    EXPECT_EQ(hammer(lock, kTimes), 0);
+    a.join();
+    b.join();
+    EXPECT_EQ(a.exit_code(), 0);
+    EXPECT_EQ(b.exit_code(), 0);
+    EXPECT_EQ(page->count, 3U * kTimes);
 }
 
 CONFORMANCE(L01, MoreLocksThanThereIsSharedMemoryFor, "E") {

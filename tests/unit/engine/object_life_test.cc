@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // How objects come, are named, counted and bounded, and go; and a long run of anything at all.
-#include <array>
 #include <map>
 #include <random>
 
@@ -346,109 +345,6 @@ TEST(ObjectModel, AnythingAtAllKeepsEveryInvariant) {
             s.ask(admin, {.verb = Verb::Remove, .object = row.id});
         ASSERT_EQ(s.engine->snapshot(s.now).memory_used, 0U) << "seed " << seed;
         ASSERT_EQ(s.objects(), 0U);
-    }
-}
-
-/// What is asked of each kind, as often as it stands there.
-const std::map<Kind, std::vector<Verb>>& usual_verbs() {
-    static const std::map<Kind, std::vector<Verb>> verbs{
-        {Kind::Queue, {Verb::Put, Verb::Put, Verb::Get, Verb::Get, Verb::Done, Verb::Join}},
-        {Kind::Lock, {Verb::Acquire, Verb::Acquire, Verb::Release, Verb::Release}},
-        {Kind::Semaphore, {Verb::Acquire, Verb::Acquire, Verb::Release}},
-        {Kind::Condition, {Verb::Wait, Verb::Notify}},
-        {Kind::Event, {Verb::Wait, Verb::Notify, Verb::Reset, Verb::Watch}},
-        {Kind::Barrier, {Verb::Wait, Verb::Wait, Verb::Wait, Verb::Release, Verb::Reset}},
-        {Kind::Dict, {Verb::Read, Verb::Write, Verb::Erase, Verb::Watch}},
-        {Kind::List, {Verb::Read, Verb::Write}},
-        {Kind::Array, {Verb::Read, Verb::Write, Verb::Swap, Verb::Watch}},
-    };
-    return verbs;
-}
-
-/// The same where it is crowded: everybody has handles of one object of each kind, and what is
-/// asked mostly makes sense, so lines are long.
-TEST(ObjectModel, ACrowdAtFewObjectsKeepsEveryInvariant) {
-    for (int seed = 1; seed <= forkmill::test::full_or_twentieth(4000); ++seed) {
-        std::mt19937_64 random{static_cast<std::uint64_t>(seed)};
-        const auto below = [&](std::uint64_t n) { return random() % n; };
-        Config config;
-        config.object_waits_per_session_max = 12;
-        std::array<base::LockWord, 1> memory;
-        base::LockWords words{memory};
-        if (seed % 2 == 0) config.lock_words = &words;  // Half of them take the lock by its word.
-        Sharing s{config};
-        std::map<SessionIx, std::uint32_t> marks;
-        base::LockWord::Hold held;
-        std::uint64_t newest_token = 0;
-        std::vector<SessionIx> sessions = {s.client(), s.client(), s.client(), s.client()};
-        std::vector<std::pair<Kind, ObjectId>> objects;
-        const auto lock = s.lock(sessions[0], below(2) == 0 ? wire::kOpReentrant : 0U);
-        objects.emplace_back(Kind::Lock, lock);
-        for (const auto& [kind, some] : usual_verbs()) {
-            if (kind == Kind::Lock) continue;
-            const auto flags = static_cast<std::uint32_t>((below(2) * wire::kOpLeased) |
-                                                          (below(2) * wire::kOpAction));
-            const wire::ObjectShape shape{
-                .kind = kind, .capacity = 3, .initial = below(2), .lock = lock};
-            objects.emplace_back(kind, s.open(sessions[0], shape, flags));
-        }
-        const auto join = [&](SessionIx who) {
-            for (const auto& [kind, id] : objects) {
-                const auto opened = s.ask(who, {.verb = Verb::Open, .object = id});
-                if (id == lock) marks[who] = static_cast<std::uint32_t>(s.answer(opened).count);
-            }
-        };
-        for (const SessionIx session : sessions) join(session);
-        std::vector<std::uint64_t> asked;
-        std::vector<std::uint64_t> tokens{0};
-        for (int i = 0; i < 400; ++i) {
-            SessionIx& who = sessions[below(sessions.size())];
-            const std::uint64_t dice = below(60);
-            if (dice == 0 && &who != sessions.data()) {
-                s.close(who);
-                who = s.client();
-                join(who);
-            } else if (dice < 3) {
-                s.disconnect(who);
-            } else if (dice < 6) {
-                s.reconnect(who);
-            } else if (dice < 8) {
-                s.writable(who, below(2) == 0);
-            } else if (dice < 10) {
-                s.pass(std::chrono::milliseconds{below(4000)});
-            } else if (dice < 20 && config.lock_words != nullptr) {
-                if (const auto hold = memory[0].take(marks[who], 1 + below(2))) {
-                    held = *hold;
-                    EXPECT_GT(held.token, newest_token);
-                    newest_token = held.token;
-                } else {
-                    memory[0].give(held.mark, held.token);
-                }
-                s.step("by the word");
-            } else if (dice < 22 && !asked.empty()) {
-                s.ask(who, {.verb = Verb::Interrupt, .token = asked[below(asked.size())]});
-            } else {
-                const auto& [kind, id] = objects[below(objects.size())];
-                const std::vector<Verb>& some = usual_verbs().at(kind);
-                const auto op =
-                    s.ask(who,
-                          {.verb = some[below(some.size())],
-                           .object = id,
-                           .flags = static_cast<std::uint32_t>(below(2) * wire::kOpOld),
-                           .owner = below(2),
-                           .timeout = below(3) == 0 ? base::Duration{-1} : base::Duration{1500ms},
-                           .token = below(3) == 0 ? tokens[below(tokens.size())] : 0,
-                           .index = static_cast<std::int64_t>(below(2)),
-                           .count = below(4),
-                           .items = {{"k" + std::to_string(below(3)), "value"}}});
-                asked.push_back(op);
-                if (!s.waiting(op) && s.answer(op).token != 0) tokens.push_back(s.answer(op).token);
-            }
-            if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << ", step " << i;
-        }
-        for (const SessionIx who : sessions) s.close(who);
-        ASSERT_EQ(s.engine->snapshot(s.now).memory_used, 0U) << "seed " << seed;
-        ASSERT_EQ(s.objects(), 0U) << "seed " << seed;
     }
 }
 
