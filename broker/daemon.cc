@@ -43,6 +43,8 @@ constexpr const char* kName = "forkmilld";
 constexpr int kBacklog = 1024;
 /// The router of a master that was killed listens a moment longer than it.
 constexpr std::chrono::seconds kDying{2};
+/// Orphans look for a router once a second at least; until then what they hold is not run again.
+constexpr std::chrono::milliseconds kOrphansReturn{1500};
 
 int complain(int code, const std::string& text) {
     return supervisor::complain(kName, code, text);
@@ -250,6 +252,10 @@ base::Result<supervisor::MasterSpec> Daemon::make_spec(BrokerConfig config,
     spec.relay.command = router_command(served_, state_);
     spec.relay.identity = router_identity(*served_, judged.dump);
     spec.shutdown_timeout = served->config.shutdown_timeout;
+    const std::vector<PoolConfig>& pools = served_->config.pools;
+    const auto outlives = [](const PoolConfig& pool) { return pool.finish_orphaned; };
+    if (state_.was_left_behind() && std::any_of(pools.begin(), pools.end(), outlives))
+        spec.orphans_return = kOrphansReturn;
     spec.cgroup = {served->config.cgroup, supervisor::cgroup_name(state_.path())};
     spec.reopen = [] { static_cast<void>(base::log_reopen()); };
     for (const PoolConfig& pool : served_->config.pools)

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -63,6 +64,13 @@ struct LocalServer::Impl {
 
 namespace {
 
+/// It connected while nobody served the socket, and is gone: dead, as a rule. As nobody answered,
+/// it cannot have said more than who it was, and that is not true any more.
+bool has_hung_up(int fd) {
+    pollfd peer{fd, 0, 0};
+    return ::poll(&peer, 1, 0) == 1 && (peer.revents & POLLHUP) != 0;
+}
+
 /// The peer's uid as a principal, or nothing when it may not connect.
 std::string admit(int fd, bool any_user) {
     ucred who{};
@@ -114,6 +122,7 @@ void LocalServer::Impl::accept_from(int listener) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
             return;
         }
+        if (has_hung_up(fd.get())) continue;
         if (links.size() < options.connections_max) enlist(std::move(fd), false);
     }
 }

@@ -34,6 +34,7 @@ int Master::Impl::run(const SavedMaster* saved) {
     }
     std::vector<Watched> events;
     base::Time now = base::monotonic_now();
+    if (saved == nullptr) orphans_until_ = now + spec_.orphans_return;
     sweep_cgroups(now);
     for (advance(now); !is_over(); advance(now)) {
         watcher_->wait(next_deadline(now), now, events);
@@ -79,7 +80,7 @@ base::Status Master::Impl::make_pools() {
 }
 
 base::Time Master::Impl::next_deadline(base::Time now) const {
-    base::Time next = std::min(relay_slot_.deadline(), cgroups_.next_try());
+    base::Time next = std::min({relay_slot_.deadline(), cgroups_.next_try(), roster_at_});
     if (reports_.manager != nullptr) {
         const base::Duration interval = reports_.manager->watchdog_interval();
         if (interval != base::Duration::max()) next = std::min(next, fed_at_ + interval);
@@ -113,6 +114,7 @@ void Master::Impl::advance(base::Time now) {
     advance_relay(now);
     report(now);
     cgroups_.settle(now);
+    if (now >= roster_at_) tell_roster(now);
     if (phase_ == Phase::Boot) return;
     watch_children(now);
     bool workers_left = false;

@@ -105,6 +105,8 @@ struct MasterSpec {
     RelaySpec relay;
     std::vector<PoolSpec> pools;  ///< A pool's index here is `pool` in Notices.
     base::Duration shutdown_timeout = std::chrono::seconds{30};
+    /// So long after its start, orphans of a killed master may come back to the relay.
+    base::Duration orphans_return{};
     std::function<void()> reopen;  ///< USR1: reopen logs of this process. Children are told.
     std::string control_path;      ///< Of the control socket (control.h); empty: none.
     CgroupSpec cgroup;             ///< Of the workers' control groups.

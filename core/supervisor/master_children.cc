@@ -126,11 +126,12 @@ void Master::Impl::launch_relay(base::Time now) {
     relay_slot_.step(SlotEvent::Launched, now, spec_.relay.timeouts);
     base::log_line(
         LogLevel::Info, "relay born", {{"relay", spec_.relay.name}, {"pid", relay_->process.pid}});
-    tell_roster();
+    tell_roster(now);
 }
 
-/// A fresh relay knows nobody: it is told who lives, and which pools cannot start anybody.
-void Master::Impl::tell_roster() {
+/// A fresh relay knows nobody: it is told who lives, and which pools cannot start anybody. While
+/// orphans may come that we do not know, it is not told that these are all.
+void Master::Impl::tell_roster(base::Time now) {
     Notice end;
     end.verb = Verb::Roster;
     end.pid = static_cast<std::int32_t>(::getpid());
@@ -141,7 +142,8 @@ void Master::Impl::tell_roster() {
             ++end.detail;
         }
     }
-    tell_relay(end);
+    roster_at_ = now < orphans_until_ ? orphans_until_ : base::kNever;
+    if (roster_at_ == base::kNever) tell_relay(end);
     for (std::uint16_t pool = 0; pool < pool_count(); ++pool)
         if (pools_[pool].slots.broken()) tell_broken(pool);
 }

@@ -75,7 +75,7 @@ class Master::Impl {
     void launch_worker(std::uint16_t pool, std::uint32_t slot, base::Time now);
     void on_born(Child& child);
     void launch_relay(base::Time now);
-    void tell_roster();
+    void tell_roster(base::Time now);
     void reap(base::Time now);
     void on_worker_death(Child& child, const ChildEvent& death, base::Time now);
     void on_relay_death(const ChildEvent& death, base::Time now);
@@ -210,8 +210,10 @@ class Master::Impl {
     bool ready_told_ = false;
     bool stopping_told_ = false;
     bool reloading_told_ = false;
-    base::Time fed_at_{};         ///< Of the service manager's watchdog.
-    std::optional<Shown> shown_;  ///< As the service manager was told.
+    base::Time orphans_until_{};
+    base::Time roster_at_ = base::kNever;  ///< Then the relay learns who is missing.
+    base::Time fed_at_{};                  ///< Of the service manager's watchdog.
+    std::optional<Shown> shown_;           ///< As the service manager was told.
     std::optional<Child> relay_;
     PoolSlots::Actions actions_;
 };

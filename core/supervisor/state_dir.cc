@@ -73,11 +73,14 @@ base::Result<StateDir> StateDir::open(const std::string& path) {
     const std::string pid_file = path + "/master.pid";
     base::Result<OwnedFd> lock = lock_file(pid_file);
     if (!lock) return lock.failure();
+    const bool left_behind = !read_short(lock.value().get()).empty();
     // In place: a rename would put the name on a file that is not the locked one.
     if (::ftruncate(lock.value().get(), 0) != 0 ||
         !write_all(lock.value().get(), std::to_string(::getpid()) + "\n"))
         return base::system_failure("cannot write " + pid_file);
-    return StateDir{path, std::move(lock).value()};
+    StateDir state{path, std::move(lock).value()};
+    state.left_behind_ = left_behind;
+    return state;
 }
 
 StateDir StateDir::adopt(const std::string& path, OwnedFd lock) {

@@ -37,6 +37,8 @@ class StateDir {
     /// Held for life: a child must not inherit it.
     int lock_fd() const { return lock_.get(); }
 
+    /// Its last owner was killed: what that started may live on.
+    bool was_left_behind() const { return left_behind_; }
     /// The next incarnation (semantics.md 1): raised, fsynced, renamed into place.
     base::Result<std::uint64_t> raise_incarnation() const;
 
@@ -46,6 +48,7 @@ class StateDir {
     std::string path_;
     OwnedFd lock_;
     int owner_pid_ = 0;
+    bool left_behind_ = false;
 };
 
 }  // namespace forkmill::supervisor

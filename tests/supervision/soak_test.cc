@@ -164,6 +164,13 @@ class Soak : public Supervised {
         return serve && shown.size() == kWorkers && router_of(*broker_) != 0 &&
                children().size() == kWorkers + 1;
     }
+    std::string shown_text() const {
+        std::string text = std::to_string(children().size()) + " children;";
+        for (const WorkerInfo& worker : pool_->workers())
+            text += " " + std::to_string(worker.slot) + "/" + std::to_string(worker.pid) + " " +
+                    worker.state;
+        return text + "\n";
+    }
     std::vector<pid_t> children() const { return descendants_of(broker_->program->pid()); }
 
     Daemon* broker_ = nullptr;
@@ -220,7 +227,8 @@ TEST_F(Soak, supervision_60_WhateverIsKilledEveryTaskHasItsResultOnce) {
     EXPECT_TRUE(wait_until([&] { return client.waiting() == 0; }, kLimit))
         << client.waiting() << " tasks have no result";
 
-    ASSERT_TRUE(wait_until([&] { return is_whole(); }, kLimit)) << test::read_text(broker_->log);
+    ASSERT_TRUE(wait_until([&] { return is_whole(); }, kLimit))
+        << shown_text() << test::read_text(broker_->log);
     for (const pid_t child : children()) EXPECT_NE(process_state(child), 'Z');
     EXPECT_TRUE(wait_until([&] { return test::open_files(master).size() <= files_before; }, 5s));
     const std::size_t files_after = test::open_files(master).size();

@@ -96,6 +96,35 @@ TEST(LocalSocket, OneServerListensAtSeveralPlaces) {
     EXPECT_EQ(server.messages().size(), 2U);
 }
 
+/// As while the router is replaced: its socket is the master's, and connects succeed.
+TEST(LocalSocket, WhoConnectedAndDiedBeforeAnybodyServedIsNotTold) {
+    test::TempDir dir;
+    const std::string path = (dir / "sock").string();
+    auto listening = listen_socket(parse_endpoint("unix://" + path).value());
+    ASSERT_TRUE(listening.ok());
+    {
+        LocalClient dead{path};
+        Incoming connected;
+        ASSERT_TRUE(dead.receive(connected));
+        ASSERT_EQ(dead.send(connected.conn, make_message({"hello"})), Sent::Ok);
+        dead.flush();
+    }
+    LocalClient living{path};
+    Incoming connected;
+    ASSERT_TRUE(living.receive(connected));
+    ASSERT_EQ(living.send(connected.conn, make_message({"here"})), Sent::Ok);
+    living.flush();
+    Station server{std::make_unique<LocalServer>()};
+    auto& transport = static_cast<LocalServer&>(*server.transport);
+    ASSERT_TRUE(transport.listen(UniqueFd{::dup(listening.value().fd.get())}).ok());
+    Desk desk;
+    desk.add(server);
+    EXPECT_TRUE(desk.until([&] { return server.messages().size() == 1; }));
+    EXPECT_EQ(base::text_of(server.messages()[0]->message.control.view()), "here");
+    EXPECT_EQ(server.count(Kind::Connected), 1U);
+    desk.remove(server);
+}
+
 TEST(LocalSocket, TellsAHalfMessageFromAWholeOne) {
     UnixWorld world;
     Station server{world.serve()};
