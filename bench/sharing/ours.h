@@ -18,7 +18,7 @@ struct Metric {
     const char* unit;
     Figure (*run)(forkmill::Pool& pool, Clock::duration length);
     double plain_floor;    ///< Embedded ÷ multiprocessing's own, at least; 0: printed only.
-    double manager_floor;  ///< Over ipc ÷ a Manager's, at least; 0: printed only.
+    double manager_floor;  ///< Over unix:// ÷ a Manager's, at least; 0: printed only.
 };
 
 extern const std::array<Metric, 10> kMetrics;

@@ -473,7 +473,6 @@ void Objects::swap(Call& call) {
     if (!fits_cell(array, op.items.front()))
         return fail(call, Code::TypeMismatch, "a number's cell takes eight bytes");
     const std::uint64_t more = op.items.front().body.size;
-    if (!may_write(call, array.cells->size(), more)) return;
     const StoredItem& cell = (*array.cells)[at];
     wire::ObjectReply reply;
     reply.version = cell.version;
@@ -482,6 +481,7 @@ void Objects::swap(Call& call) {
         reply.code = Code::ValueChanged;
         return say(call, std::move(reply));
     }
+    if (!may_write(call, array.cells->size(), more)) return;
     reply.version = ++array.version;
     set_cell(array, at, op.items.front());
     say(call, std::move(reply));

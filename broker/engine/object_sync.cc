@@ -17,9 +17,9 @@ using wire::ObjectKind;
 Code Objects::judge_holder(const Object& lock, const Call& call) const {
     const std::uint64_t named = call.op.token;
     if (!lock.holder) return named == 0 ? Code::NotOwner : Code::LockLost;
-    // Of one that was taken without us we may know the session only.
-    if (lock.word && lock.holder->owner == Owner{call.ix, 0, false} && named != 0)
-        return named == lock.holder->token ? Code::None : Code::LockLost;
+    // Of one that was taken without us we may know the session only, and its token.
+    if (lock.word && lock.holder->owner.session == call.ix && named == lock.holder->token)
+        return Code::None;
     if (lock.holder->owner != call.owner())
         return named != 0 && named < lock.holder->token ? Code::LockLost : Code::NotOwner;
     return named == 0 || named == lock.holder->token ? Code::None : Code::LockLost;

@@ -35,14 +35,15 @@ std::uint64_t Objects::place_of(const Object& lock, SessionIx ix) {
     asker.worded.insert(lock.id);
     while (asker.mark == 0)
         if (++newest_mark != 0 && marks.emplace(newest_mark, ix).second) asker.mark = newest_mark;
-    return (std::uint64_t{*lock.word} + 1) << 32 | asker.mark;
+    const std::uint64_t use = config.lock_words->at(*lock.word).use();
+    return (use << base::kLockWordBits | (*lock.word + 1)) << 32 | asker.mark;
 }
 
 /// Whoever had it by its word holds it as if we had granted it.
 void Objects::grip(Object& lock) {
     if (!lock.word) return;
     idle.push_back(lock.id);
-    if (lock.gripped) return;
+    if (lock.gripped) return find_owner(lock);
     const base::LockWord::Hold hold = config.lock_words->at(*lock.word).grip();
     lock.holder = holder_by(hold);
     // Whoever took it for a session that had ended, or was given up before, is as good as dead.
@@ -57,12 +58,22 @@ std::optional<Holder> Objects::holder_by(const base::LockWord::Hold& hold) const
     return Holder{Owner::unpacked(session->second, hold.owner), 1, hold.token};
 }
 
+/// It may have been gripped before the word told more than the session.
+void Objects::find_owner(Object& lock) {
+    if (!lock.holder || lock.holder->owner.packed() != 0) return;
+    const base::LockWord::Hold hold = config.lock_words->at(*lock.word).look();
+    lock.holder->owner = Owner::unpacked(lock.holder->owner.session, hold.owner);
+}
+
 /// What the session, or one attempt of it, took without us and has not given back.
 void Objects::grip_left_by(SessionIx ix, const std::uint64_t* attempt) {
     const Member& who = member(ix);
     for (const ObjectId id : who.worded) {
         Object& lock = *find(id);
-        if (lock.gripped) continue;
+        if (lock.gripped) {
+            find_owner(lock);
+            continue;
+        }
         const base::LockWord::Hold hold = config.lock_words->at(*lock.word).look();
         if (hold.mark != who.mark) continue;
         const Owner owner = Owner::unpacked(ix, hold.owner);
@@ -82,7 +93,7 @@ void Objects::let_go(Object& lock) {
         if (lock.holder->depth != 1 || mark == 0) return;
         lock.holder.reset();
         refresh_holding(lock, owner.session);
-        member(owner.session).worded.insert(lock.id);
+        if (lock.handles.count(owner.session) != 0) member(owner.session).worded.insert(lock.id);
         word.let_go(mark, owner.packed(), false);
     }
     lock.gripped = false;

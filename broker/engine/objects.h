@@ -156,6 +156,7 @@ struct Objects {
     void end_word(Object& lock);
     std::uint64_t place_of(const Object& lock, SessionIx ix);
     void grip(Object& lock);
+    void find_owner(Object& lock);
     void grip_left_by(SessionIx ix, const std::uint64_t* attempt);
     void let_go(Object& lock);
     void let_go_idle();

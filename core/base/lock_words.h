@@ -6,9 +6,9 @@
 // gripped is the broker's alone until it lets go. Locks that are thin until they are contended are
 // Bacon et al.'s (PLDI 1998); here they become thin again when their line is empty.
 //
-// Invariants: (1) a word that is not gripped and has no mark is free; (2) every grant raises the
-// count, so a swap that was prepared before one fails after it; (3) token = base + count, and the
-// base changes only in a word that is gripped and free: tokens grow with every grant.
+// Invariants: (1) a word that is not gripped and has no mark is free; (2) token = base + count, the
+// count grows with every grant, and the base only in a word that is gripped and free: tokens grow
+// with every grant; (3) whoever knows the word for an earlier lock neither takes nor gives it.
 // Threading: take() and give() by any process that maps the word, the rest by the broker that owns
 // it; allot() and give_back() by any thread of the process that made the range.
 #pragma once
@@ -35,71 +35,88 @@ class alignas(64) LockWord {
         bool died = false;  ///< The owner before did not give it back.
     };
 
-    /// Nothing when another has it, somebody waits for it, or the broker must renew its tokens.
-    std::optional<Hold> take(std::uint32_t mark, std::uint64_t owner) {
-        const std::uint64_t first = base_.load(std::memory_order_acquire);
+    /// Nothing when another has it, somebody waits for it, the broker must renew its tokens, or it
+    /// is another lock's by now.
+    std::optional<Hold> take(std::uint32_t use, std::uint32_t mark, std::uint64_t owner) {
         std::uint64_t now = word_.load(std::memory_order_acquire);
-        if ((now & (kGripped | kMark)) != 0 || (now & kCount) == kCount) return std::nullopt;
-        const std::uint64_t mine = ((now & kCount) + kOne) | mark;
+        if ((now & (kGripped | kMark)) != 0 || (now & kCount) == kCount || use_of(now) != use)
+            return std::nullopt;
+        const std::uint64_t mine = ((now & ~kDied) + kOne) | mark;
         if (!word_.compare_exchange_strong(now, mine, std::memory_order_acq_rel))
             return std::nullopt;
-        if (base_.load(std::memory_order_acquire) != first) {
-            static_cast<void>(give(mark, token_of(mine)));
-            return std::nullopt;
-        }
-        // Whoever looks for what an ended attempt left finds it: that looks later than this.
-        owner_.store(owner, std::memory_order_release);
-        return Hold{mark, owner, first + (mine >> kCountShift), (now & kDied) != 0};
+        tell_owner(owner);
+        return Hold{mark, owner, token_of(mine), (now & kDied) != 0};
+    }
+
+    /// The second half of take(): the broker may look in between, knows the session then, and looks
+    /// again.
+    void tell_owner(std::uint64_t owner) {
+        std::uint64_t nobody = 0;
+        owner_.compare_exchange_strong(nobody, owner, std::memory_order_acq_rel);
     }
 
     /// False: it is the broker's to take back, who has gripped it or taken it away.
-    bool give(std::uint32_t mark, std::uint64_t token) {
+    bool give(std::uint32_t use, std::uint32_t mark, std::uint64_t token) {
+        std::uint64_t owner = owner_.load(std::memory_order_acquire);
         std::uint64_t now = word_.load(std::memory_order_acquire);
-        if ((now & kGripped) != 0 || (now & kMark) != mark || token_of(now) != token) return false;
-        owner_.store(0, std::memory_order_release);  // Else it would be taken for the next one's.
-        return word_.compare_exchange_strong(now, now & kCount, std::memory_order_acq_rel);
+        const bool ours = (now & kGripped) == 0 && (now & kMark) == mark && use_of(now) == use &&
+                          token_of(now) == token;
+        if (!ours) return false;
+        // Else it would be taken for the next one's.
+        owner_.compare_exchange_strong(owner, 0, std::memory_order_acq_rel);
+        return word_.compare_exchange_strong(now, now & ~kMark, std::memory_order_acq_rel);
     }
 
     /// Then taking it is not worth another look.
     bool is_gripped() const { return (word_.load(std::memory_order_acquire) & kGripped) != 0; }
 
     // The broker's.
+    /// Which lock it serves: 16 bits, another with every begin().
+    std::uint32_t use() const { return use_of(word_.load(std::memory_order_acquire)); }
     Hold look() const { return hold_of(word_.load(std::memory_order_acquire)); }
     /// From now on the broker alone changes it.
     Hold grip() { return hold_of(word_.fetch_or(kGripped, std::memory_order_acq_rel)); }
     // The following REQUIRE that it is gripped.
-    /// Free, with greater tokens than `least` and all it had; nothing prepared before succeeds.
+    /// Another lock's, free, with greater tokens than `least` and all it had.
     void begin(std::uint64_t least) {
         const std::uint64_t now = word_.load(std::memory_order_relaxed);
-        const std::uint64_t token = std::max(token_of(now), least) + 1;
-        const std::uint64_t count = ((now & kCount) + kOne) & kCount;
-        base_.store(token - (count >> kCountShift), std::memory_order_release);
-        word_.store(kGripped | count, std::memory_order_release);
+        base_.store(std::max(token_of(now), least) + 1, std::memory_order_release);
+        owner_.store(0, std::memory_order_release);
+        word_.store(kGripped | ((now + kOneUse) & kUse), std::memory_order_release);
     }
     /// The token of a grant by the broker. REQUIRES: it is free.
     std::uint64_t draw() {
         const std::uint64_t now = word_.load(std::memory_order_relaxed);
-        if ((now & kCount) == kCount)
-            begin(0);
-        else
-            word_.store(kGripped | ((now & kCount) + kOne), std::memory_order_release);
-        return token_of(word_.load(std::memory_order_relaxed));
+        std::uint64_t count = (now & kCount) + kOne;
+        if ((now & kCount) == kCount) {
+            base_.store(token_of(now), std::memory_order_release);
+            count = kOne;
+        }
+        word_.store(kGripped | (now & kUse) | count, std::memory_order_release);
+        return token_of(count);
     }
     /// With a mark it is that session's, under the token that was drawn last.
     void let_go(std::uint32_t mark, std::uint64_t owner, bool died) {
-        owner_.store(owner, std::memory_order_release);
-        const std::uint64_t count = word_.load(std::memory_order_relaxed) & kCount;
-        word_.store(count | mark | (died ? kDied : 0), std::memory_order_release);
+        // An owner that we do not know yet is about to be told.
+        if (owner != 0 || mark == 0) owner_.store(owner, std::memory_order_release);
+        const std::uint64_t kept = word_.load(std::memory_order_relaxed) & (kUse | kCount);
+        word_.store(kept | mark | (died ? kDied : 0), std::memory_order_release);
     }
 
   private:
     static constexpr int kCountShift = 32;
     static constexpr std::uint64_t kOne = 1ULL << kCountShift;
     static constexpr std::uint64_t kMark = kOne - 1;
-    static constexpr std::uint64_t kCount = ((1ULL << 30) - 1) << kCountShift;
+    static constexpr std::uint64_t kCount = ((1ULL << 14) - 1) << kCountShift;
+    static constexpr int kUseShift = kCountShift + 14;
+    static constexpr std::uint64_t kOneUse = 1ULL << kUseShift;
+    static constexpr std::uint64_t kUse = 0xffffULL << kUseShift;
     static constexpr std::uint64_t kDied = 1ULL << 62;
     static constexpr std::uint64_t kGripped = 1ULL << 63;
 
+    static std::uint32_t use_of(std::uint64_t word) {
+        return static_cast<std::uint32_t>((word & kUse) >> kUseShift);
+    }
     std::uint64_t token_of(std::uint64_t word) const {
         return base_.load(std::memory_order_acquire) + ((word & kCount) >> kCountShift);
     }
@@ -115,6 +132,9 @@ class alignas(64) LockWord {
     std::atomic<std::uint64_t> owner_{0};
 };
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free, "words are shared by processes");
+
+/// Of an index, from 1, in a place that is told to sessions.
+inline constexpr int kLockWordBits = 13;
 
 /// Hands out the words of a range that outlives it, gripped; the longest unused first, so that
 /// what was prepared for an earlier use is long over. Nothing is written to what was never used.

@@ -27,6 +27,15 @@ inline constexpr Duration kNoSpinAfterLoss = std::chrono::milliseconds{100};
 
 inline thread_local Time no_spin_before{};  ///< Of this thread, whatever it waits for.
 
+/// Between looks at memory that another core is about to write.
+inline void relax() {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+}
+
 /// True as soon as `ready()` is; false once `limit` has passed. Looks at least once.
 template <class Ready>
 bool spin_until(Ready&& ready, Duration limit = kSpin) {

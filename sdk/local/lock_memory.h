@@ -14,6 +14,7 @@ namespace local {
 
 /// Locks of one program that have a word; those beyond are the broker's alone.
 inline constexpr std::size_t kLockWords = 4096;
+static_assert(kLockWords < 1U << base::kLockWordBits, "a place tells the number of a word");
 
 /// Once per process; without memory for them its locks work, only slower.
 void map_lock_words();

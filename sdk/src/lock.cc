@@ -31,9 +31,12 @@ std::optional<Grant> grant_of(const SharedPtr& lock) {
     return *grant;
 }
 
-void tell_of_grant(const SharedPtr& lock, const Holder& holder) {
+void tell_of_grant(const SharedPtr& lock, const Holder& holder, bool waits) {
     const std::lock_guard guard{lock->mutex};
-    if (const auto own = lock->find(holder, false); own != lock->grants.end()) own->told = true;
+    const auto own = lock->find(holder, false);
+    if (own == lock->grants.end()) return;
+    own->told = true;
+    own->waiting = waits;
 }
 
 namespace {
@@ -45,7 +48,7 @@ std::uint64_t packed(const Holder& holder) {
 
 bool holds(const Shared& lock, const Grant& grant) {
     const ObjectPort& port = lock.client->objects();
-    return lock.identity.epoch == port.epoch() && port.holds(grant, base::monotonic_now());
+    return lock.identity.epoch == port.epoch() && port.holds(grant);
 }
 
 /// The caller has it already, and that is all right.
@@ -59,25 +62,40 @@ bool lock_again(Shared& lock) {
     return true;
 }
 
+/// Before the CPU is given away: a few microseconds, many times what short locks are held.
+constexpr int kLooks = 100;
+
 /// Most locks are free, or held for less time than it takes to ask the broker.
 bool take_word(Shared& lock, base::Duration patience) {
     const Shared::Identity& identity = lock.identity;
-    if (identity.word == nullptr || identity.epoch != lock.client->objects().epoch()) return false;
+    ObjectPort& port = lock.client->objects();
+    if (identity.word == nullptr || identity.epoch != port.epoch()) return false;
     const TaskScope* scope = task_scope();
     if (scope != nullptr && scope->stop.stop_requested()) return false;  // To throw Cancelled.
     const Holder holder = current_holder(*lock.client);
+    Grant grant;
+    grant.silence = port.silence();
     std::optional<base::LockWord::Hold> hold;
     const auto look = [&] {
-        hold = identity.word->take(identity.mark, packed(holder));
+        hold = identity.word->take(identity.use, identity.mark, packed(holder));
         return hold || identity.word->is_gripped();
     };
-    base::spin_until(look, patience);
+    bool looked = look();
+    for (int i = 0; !looked && patience > base::Duration::zero() && i < kLooks; ++i) {
+        base::relax();
+        looked = look();
+    }
+    if (!looked) base::spin_until(look, patience);
     if (!hold) return false;
-    Grant grant;
     grant.holder = holder;
     grant.token = hold->token;
-    grant.silence = lock.client->objects().silence();
     grant.owner_died = hold->died;
+    // We may have stood still for so long that the broker gave us up: it may give it to another.
+    if (!port.holds(grant)) {
+        if (!identity.word->give(identity.use, identity.mark, grant.token))
+            port.tell(release_of(identity.id, holder, grant.token));
+        return false;
+    }
     const std::lock_guard guard{lock.mutex};
     lock.grants.push_back(grant);
     return true;
@@ -96,15 +114,24 @@ bool unlock_here(const SharedPtr& lock) {
     const Shared::Identity& identity = lock->identity;
     const Holder holder = current_holder(*lock->client);
     const std::lock_guard guard{lock->mutex};
-    const auto grant = lock->find(holder, !identity.reentrant);
-    if (grant == lock->grants.end()) return false;
+    auto grant = lock->find(holder, !identity.reentrant);
+    if (grant == lock->grants.end()) {
+        // A wait for a condition was dropped: what it brings back is surplus then.
+        grant = lock->find_waiting(holder);
+        if (grant == lock->grants.end()) return false;
+        if (grant->again > 0)
+            --grant->again;
+        else if (--grant->depth == 0)
+            lock->grants.erase(grant);
+        return true;
+    }
     if (grant->again > 0) {
         if (!holds(*lock, *grant)) return false;
         --grant->again;
         return true;
     }
     if (identity.word == nullptr || grant->told || grant->depth != 1) return false;
-    if (!identity.word->give(identity.mark, grant->token)) return false;
+    if (!identity.word->give(identity.use, identity.mark, grant->token)) return false;
     lock->grants.erase(grant);
     return true;
 }
@@ -114,12 +141,7 @@ wire::ObjectOp take_release(const SharedPtr& lock) {
     const std::optional<Grant> grant = grant_of(lock);
     if (!lock) throw UsageError{"this handle names no lock: make one from a pool"};
     if (!grant) throw NotOwner{"release: this lock is not held here"};
-    wire::ObjectOp op;
-    op.verb = wire::ObjectVerb::Release;
-    op.object = lock->identity.id;
-    op.owner = grant->holder.number;
-    op.flags = grant->holder.task ? wire::kOpTask : 0U;
-    op.token = grant->token;
+    wire::ObjectOp op = release_of(lock->identity.id, grant->holder, grant->token);
     const bool held = holds(*lock, *grant);
     {
         const std::lock_guard guard{lock->mutex};
@@ -168,8 +190,13 @@ Operation<void> BasicLock::release_async() {
     auto ask = std::make_shared<detail::Ask>();
     ask->client = shared_->client;
     ask->object = shared_;
-    ask->op = std::move(op);
-    shared_->client->objects().ask(ask);
+    ask->op = op;
+    try {
+        shared_->client->objects().ask(ask);
+    } catch (...) {
+        shared_->client->objects().tell(std::move(op));  // There is no grant any more to try again.
+        throw;
+    }
     return {std::move(ask), &detail::finish_done};
 }
 

@@ -55,16 +55,6 @@ std::uint64_t size_of(const wire::ObjectOp& op) {
     return bytes;
 }
 
-wire::ObjectOp release_of(std::uint64_t object, const Holder& holder, std::uint64_t token) {
-    wire::ObjectOp op;
-    op.verb = ObjectVerb::Release;
-    op.object = object;
-    op.flags = holder.task ? wire::kOpTask : 0U;
-    op.owner = holder.number;
-    op.token = token;
-    return op;
-}
-
 constexpr std::string_view kLostText =
     "the broker that had this object was replaced; the outcome is unknown";
 
@@ -176,6 +166,7 @@ void ObjectPort::settle_locked(const AskPtr& ask, Code code, std::string text, D
     ask->text = std::move(text);
     ask->answer.told = told_of(code);
     const SharedPtr object = ask->object;
+    end_wait_locked(*ask, due);
     if (ask->abandoned) return_locked(ask, due);
     if (ask->op.verb == ObjectVerb::Get || ask->op.verb == ObjectVerb::Peek)
         tell_readiness_locked(ask, object, due);
@@ -229,6 +220,8 @@ void ObjectPort::on_answer(const wire::ObjectReply& reply) {
             if (!ask->abandoned || ask->lock) grant_locked(ask, reply);
             settle_locked(ask, reply.code, reply.text, due);
         }
+        if (ask->lock && ask->op.verb == ObjectVerb::Wait && reply.token == 0)
+            tell_if_given_locked(*ask);
         more = !queue_.empty();  // Something that is given back, perhaps.
     }
     publish(due);
@@ -251,6 +244,26 @@ bool ObjectPort::refuse_late_locked(const AskPtr& ask, const wire::ObjectReply& 
     return true;
 }
 
+/// A condition's wait that has the lock no more than before: it was never given away, or is lost.
+void ObjectPort::end_wait_locked(Ask& ask, Due& due) {
+    if (!ask.lock || ask.op.verb != ObjectVerb::Wait || ask.answer.token != 0) return;
+    due.kept.push_back(ask.lock);
+    const std::lock_guard lock{ask.lock->mutex};
+    const auto own = ask.lock->find_waiting({ask.op.owner, ask.op.has(wire::kOpTask)});
+    if (own == ask.lock->grants.end()) return;
+    if (ask.code == Code::ObjectLimit || ask.code == Code::TaskCancelled)
+        own->waiting = false;
+    else
+        ask.lock->grants.erase(own);
+}
+
+/// The broker refused the wait, or its condition ended: whether it has the lock still is not known.
+void ObjectPort::tell_if_given_locked(const Ask& ask) {
+    if (ask.code == Code::ObjectLimit || ask.code == Code::TaskCancelled) return;
+    const Holder holder{ask.op.owner, ask.op.has(wire::kOpTask)};
+    tell_locked(release_of(ask.lock->identity.id, holder, ask.op.token));
+}
+
 /// What the broker says that we own now.
 void ObjectPort::grant_locked(const AskPtr& ask, const wire::ObjectReply& reply) {
     const bool lock_again = ask->lock && ask->op.verb == ObjectVerb::Wait && reply.token != 0;
@@ -270,7 +283,9 @@ void ObjectPort::grant_locked(const AskPtr& ask, const wire::ObjectReply& reply)
     std::uint64_t kept = 0;
     if (lent) {
         object->tokens.store(true, std::memory_order_relaxed);
-    } else if (const auto old = object->find(grant.holder, false); old != object->grants.end()) {
+    } else if (const auto old = lock_again ? object->find_waiting(grant.holder)
+                                           : object->find(grant.holder, false);
+               old != object->grants.end()) {
         kept = old->depth;
         grant.owner_died = grant.owner_died || (old->owner_died && old->token == grant.token);
         grant.again = old->again;
@@ -356,8 +371,8 @@ void ObjectPort::abandon(Ask& ask) noexcept {
                                     ask.object->identity.kind == wire::ObjectKind::Lock;
                 if (ask.answer.token != 0 && (a_lock || ask.op.verb == ObjectVerb::Get)) {
                     const std::lock_guard inner{ask.object->mutex};
-                    std::erase_if(ask.object->grants, [&](const Grant& grant) {
-                        return grant.token == ask.answer.token;
+                    std::erase_if(ask.object->grants, [&](Grant& grant) {
+                        return grant.token == ask.answer.token && --grant.depth == 0;
                     });
                 }
                 return_locked(self, due);
@@ -508,6 +523,11 @@ void ObjectPort::check_alive(const Shared& object) const {
 
 void ObjectPort::begin_silence(base::Time now) {
     heard_ns_.store(now.time_since_epoch().count(), std::memory_order_release);
+}
+
+bool ObjectPort::holds(const Grant& grant) const {
+    const bool silent = heard_ns_.load(std::memory_order_acquire) != INT64_MAX;
+    return holds(grant, silent ? base::monotonic_now() : base::Time{});
 }
 
 bool ObjectPort::holds(const Grant& grant, base::Time now) const {

@@ -81,6 +81,9 @@ class ObjectPort final : public session::ObjectLink {
     void begin_silence(base::Time now);
     /// It is still ours, as far as we can know.
     bool holds(const Grant& grant, base::Time now) const;
+    bool holds(const Grant& grant) const;
+    /// An item that was received for nobody in particular: it waits here for the next get.
+    void keep(const AskPtr& ask) noexcept;
     std::uint64_t silence() const { return silence_.load(std::memory_order_acquire); }
 
     // session::ObjectLink
@@ -102,6 +105,8 @@ class ObjectPort final : public session::ObjectLink {
     void settle_locked(const AskPtr& ask, wire::Code code, std::string text, Due& due);
     void publish(Due& due);
     void wake();
+    void end_wait_locked(Ask& ask, Due& due);
+    void tell_if_given_locked(const Ask& ask);
     void grant_locked(const AskPtr& ask, const wire::ObjectReply& reply);
     bool refuse_late_locked(const AskPtr& ask, const wire::ObjectReply& reply, Due& due);
     void return_locked(const AskPtr& ask, Due& due);

@@ -91,11 +91,7 @@ AskPtr ask_poll(const SharedPtr& queue, Duration timeout) {
 bool finish_poll(Ask& ask) {
     if (ask.answer.told == Told::TimedOut) return false;
     if (ask.op.verb == wire::ObjectVerb::Get && ask.code == wire::Code::None) {
-        // The stash must not keep the object that it belongs to.
-        const SharedPtr queue = std::exchange(ask.object, nullptr);
-        const std::lock_guard lock{queue->mutex};
-        queue->stash.push_back(ask.shared_from_this());
-        queue->show_readiness();  // There is something, whatever the broker would say.
+        ask.client->objects().keep(ask.shared_from_this());
     }
     return true;  // Or recv() throws at once.
 }

@@ -50,8 +50,8 @@ void ObjectPort::tell_readiness_locked(const AskPtr& ask, const SharedPtr& objec
     if (looked) {
         queue->readiness->peeking = false;
         queue->readiness->peeked = true;
-    } else if (ask->code == wire::Code::None) {
-        queue->readiness->peeked = false;  // That may have been the last.
+    } else if (ask->code == wire::Code::None || ask->code == wire::Code::QueueEmpty) {
+        queue->readiness->peeked = false;  // That was the last, or another has got it.
     }
     if (queue->show_readiness()) peek_locked(queue);
 }

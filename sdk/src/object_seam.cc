@@ -214,7 +214,9 @@ SharedPtr object_arrived(std::uint64_t id,
             throw TypeMismatch{"this object is of another kind"};
         return known;
     }
-    if (role == 0 && t_unpacking != nullptr && port.take_adopted(*t_unpacking, id)) {
+    // A lock in shared memory is opened again: only that tells where its word is.
+    const bool worded = kind == ObjectKind::Lock && !client->lock_words().empty();
+    if (role == 0 && !worded && t_unpacking != nullptr && port.take_adopted(*t_unpacking, id)) {
         identity.epoch = t_unpacking->epoch;
         return port.adopt(client, identity, true);
     }

@@ -32,9 +32,12 @@ Holder current_holder(const Client& client) {
 }
 
 void Shared::Identity::find_word(const Client& of, std::uint64_t place) {
+    constexpr std::uint64_t kIndex = (1ULL << base::kLockWordBits) - 1;
     const std::uint64_t number = place >> 32;
-    const bool known = kind == wire::ObjectKind::Lock && number - 1 < of.lock_words().size();
-    word = known ? &of.lock_words()[number - 1] : nullptr;
+    const std::uint64_t index = (number & kIndex) - 1;
+    const bool known = kind == wire::ObjectKind::Lock && index < of.lock_words().size();
+    word = known ? &of.lock_words()[index] : nullptr;
+    use = known ? static_cast<std::uint32_t>(number >> base::kLockWordBits) : 0;
     mark = known ? static_cast<std::uint32_t>(place) : 0;
 }
 
@@ -45,11 +48,29 @@ Shared::~Shared() {
 }
 
 std::vector<Grant>::iterator Shared::find(const Holder& holder, bool any) {
-    const auto own = std::find_if(
-        grants.begin(), grants.end(), [&](const Grant& grant) { return grant.holder == holder; });
+    const auto own = std::find_if(grants.begin(), grants.end(), [&](const Grant& grant) {
+        return grant.holder == holder && !grant.waiting;
+    });
     if (own != grants.end() || !any || holder.task) return own;
-    return std::find_if(
-        grants.begin(), grants.end(), [](const Grant& grant) { return !grant.holder.task; });
+    return std::find_if(grants.begin(), grants.end(), [](const Grant& grant) {
+        return !grant.holder.task && !grant.waiting;
+    });
+}
+
+std::vector<Grant>::iterator Shared::find_waiting(const Holder& holder) {
+    return std::find_if(grants.begin(), grants.end(), [&](const Grant& grant) {
+        return grant.holder == holder && grant.waiting;
+    });
+}
+
+wire::ObjectOp release_of(std::uint64_t object, const Holder& holder, std::uint64_t token) {
+    wire::ObjectOp op;
+    op.verb = wire::ObjectVerb::Release;
+    op.object = object;
+    op.flags = holder.task ? wire::kOpTask : 0U;
+    op.owner = holder.number;
+    op.token = token;
+    return op;
 }
 
 Ask::~Ask() {

@@ -45,6 +45,7 @@ struct Grant {
     std::uint64_t depth = 1;    ///< As the broker counts it;
     std::uint64_t again = 0;    ///< and how often its owner locked it again without telling.
     bool told = false;          ///< It was asked something under this lock: it releases it, too.
+    bool waiting = false;       ///< A condition's wait was asked to give it away: it is nobody's.
     std::uint64_t silence = 0;  ///< Of the port when it was given.
     bool owner_died = false;
 };
@@ -75,6 +76,7 @@ class Shared {
         bool leased = false;             ///< As far as this process knows.
         bool reentrant = false;          ///< A lock that only its owner releases.
         base::LockWord* word = nullptr;  ///< Of a lock, shared with its broker;
+        std::uint32_t use = 0;           ///< which it serves while it is this one's;
         std::uint32_t mark = 0;          ///< this session's in it.
 
         /// By the place that an open's answer tells (protocol §17.4).
@@ -100,6 +102,8 @@ class Shared {
 
     /// The grant of `holder`; with `any`, one of another thread if it has none. Locked by caller.
     std::vector<Grant>::iterator find(const Holder& holder, bool any);
+    /// The one that its holder's wait for a condition has given away.
+    std::vector<Grant>::iterator find_waiting(const Holder& holder);
 };
 
 class Ask : public std::enable_shared_from_this<Ask> {
@@ -138,7 +142,9 @@ class Ask : public std::enable_shared_from_this<Ask> {
 };
 
 /// What `holder` asks the broker next must come before its release of the lock.
-void tell_of_grant(const SharedPtr& lock, const Holder& holder);
+/// `waits`: that gives the lock away, until its answer.
+void tell_of_grant(const SharedPtr& lock, const Holder& holder, bool waits);
+wire::ObjectOp release_of(std::uint64_t object, const Holder& holder, std::uint64_t token);
 /// What the caller holds of a lock, if the handle names one.
 std::optional<Grant> grant_of(const SharedPtr& lock);
 

@@ -27,21 +27,43 @@ void ObjectPort::lend_locked(Shared& object, const Holder& holder, std::uint64_t
 }
 
 void ObjectPort::keep_locked(const AskPtr& ask, Due& due) {
-    // The stash must not keep the object that it belongs to.
+    // The stash must not keep the object that it belongs to; and it is another operation's from now
+    // on, for jobs of the old one may still be due.
     due.kept.push_back(std::exchange(ask->object, nullptr));
     Shared& object = *due.kept.back();
+    auto kept = std::make_shared<Ask>();
+    kept->op.verb = ask->op.verb;
+    kept->op.object = ask->op.object;
+    kept->client = ask->client;
+    kept->bodies = std::move(ask->bodies);
+    kept->keys = std::move(ask->keys);
+    kept->adopted = std::move(ask->adopted);
+    kept->answer = std::move(ask->answer);
+    kept->epoch = ask->epoch;
+    kept->silence = ask->silence;
+    kept->settled = true;
+    kept->word.store(Ask::kDone, std::memory_order_release);
+    ask->adopted.clear();
     {
         const std::lock_guard lock{object.mutex};
-        object.stash.push_back(ask);
+        object.stash.push_back(std::move(kept));
         object.show_readiness();  // There is something, whatever the broker would say.
     }
     call_back_getter_locked(object);
 }
 
+void ObjectPort::keep(const AskPtr& ask) noexcept {
+    Due due;
+    {
+        const std::lock_guard lock{mutex_};
+        if (ask->object) keep_locked(ask, due);
+    }
+    wake();
+}
+
 void ObjectPort::retake(const AskPtr& ask, const SharedPtr& object, const Holder& holder) {
     const std::lock_guard lock{mutex_};
     ask->object = object;
-    ask->abandoned.store(false, std::memory_order_release);
     lend_locked(*object, holder, ask->answer.token);
 }
 

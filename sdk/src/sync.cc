@@ -77,13 +77,22 @@ Condition::Condition(Pool& pool, const BasicLock& lock, const ObjectOptions& opt
       lock_(lock) {}
 
 detail::AskPtr Condition::ask_wait(Duration timeout) {
-    const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
+    const detail::SharedPtr& lock = lock_.shared_;
+    const std::optional<detail::Grant> grant = detail::grant_of(lock);
     if (!grant) throw NotOwner{"wait: the condition's lock is not held here"};
-    detail::tell_of_grant(lock_.shared_, grant->holder);
-    return detail::ask_under_lock(shared_,
-                                  {.verb = Verb::Wait, .timeout = timeout, .token = grant->token},
-                                  lock_.shared_,
-                                  grant->holder);
+    detail::tell_of_grant(lock, grant->holder, true);
+    try {
+        return detail::ask_under_lock(
+            shared_,
+            {.verb = Verb::Wait, .timeout = timeout, .token = grant->token},
+            lock,
+            grant->holder);
+    } catch (...) {
+        const std::lock_guard guard{lock->mutex};
+        if (const auto own = lock->find_waiting(grant->holder); own != lock->grants.end())
+            own->waiting = false;
+        throw;
+    }
 }
 Operation<void> Condition::wait_async() {
     return {ask_wait(forever), &detail::finish_done};
@@ -101,7 +110,7 @@ Operation<std::size_t> Condition::notify_all_async() {
 detail::AskPtr Condition::ask_wake(std::uint64_t count, std::uint32_t flags) {
     const std::optional<detail::Grant> grant = detail::grant_of(lock_.shared_);
     if (!grant) throw NotOwner{"notify: the condition's lock is not held here"};
-    detail::tell_of_grant(lock_.shared_, grant->holder);
+    detail::tell_of_grant(lock_.shared_, grant->holder, false);
     return detail::ask_under_lock(
         shared_,
         {.verb = Verb::Notify, .flags = flags, .token = grant->token, .count = count},

@@ -161,7 +161,7 @@ void SharerNode::get_leased() {
 void SharerNode::lock() {
     if (std::exchange(locking_, true)) return;
     if (word_ != nullptr && believes() && world_.random.chance(0.7)) {
-        if (const auto hold = word_->take(mark_, 1)) {
+        if (const auto hold = word_->take(use_, mark_, 1)) {
             ++world_.word_grants;
             return locked(hold->token, epoch_);
         }
@@ -215,7 +215,7 @@ void SharerNode::wait_condition(std::uint64_t token) {
 void SharerNode::unlock(std::uint64_t token, std::uint64_t epoch) {
     truth(kLock).owners.erase(owner_);
     // What it asked for under the lock comes before the release.
-    if (!std::exchange(told_, false) && word_ != nullptr && word_->give(mark_, token)) {
+    if (!std::exchange(told_, false) && word_ != nullptr && word_->give(use_, mark_, token)) {
         locking_ = false;
         return;
     }

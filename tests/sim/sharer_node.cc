@@ -112,6 +112,7 @@ void SharerNode::open(Name name) {
                      ids_[name] = reply.token;
                      if (name == kLock) {
                          word_ = world_.word_of(reply);
+                         use_ = World::use_of(reply);
                          mark_ = static_cast<std::uint32_t>(reply.count);
                          open(kCondition);
                      }

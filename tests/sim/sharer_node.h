@@ -106,10 +106,11 @@ class SharerNode final : private NoTasks,
     std::uint64_t ids_[kNames] = {};
     std::uint64_t watch_ = 0;
     forkmill::base::LockWord* word_ = nullptr;  ///< Of the lock,
-    std::uint32_t mark_ = 0;                    ///< and our mark in it.
-    int busy_ = 0;                              ///< Holdings, and delays before they end.
+    std::uint32_t use_ = 0;
+    std::uint32_t mark_ = 0;  ///< and our mark in it.
+    int busy_ = 0;            ///< Holdings, and delays before they end.
     bool locking_ = false;
-    bool told_ = false;  ///< The broker hears of the lock that is held.
+    bool told_ = false;             ///< The broker hears of the lock that is held.
     std::uint64_t epoch_ = 0;       ///< Of its trust: a silence of eight seconds ends one.
     std::uint64_t generation_ = 0;  ///< Of its handles: a new incarnation ends them.
     Time last_heard_{};

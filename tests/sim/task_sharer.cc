@@ -46,7 +46,7 @@ void TaskSharer::begin(std::uint64_t run, std::uint64_t lease) {
     if (lock_ == 0 || !world_.random.chance(0.2)) return;
     // It never gives it back: the end of its attempt does.
     if (word_ != nullptr && awake_() && world_.random.chance(0.5)) {
-        if (const auto hold = word_->take(mark_, lease | 1ULL << 63)) {
+        if (const auto hold = word_->take(use_, mark_, lease | 1ULL << 63)) {
             ++world_.word_grants;
             return world_.own(world_.objects[lock_], owner_of_[run], hold->token);
         }
@@ -79,6 +79,7 @@ void TaskSharer::on_answer(const wire::ObjectReply& reply) {
                            std::string{wire::name_of(reply.code)});
         lock_ = reply.token;
         word_ = world_.word_of(reply);
+        use_ = World::use_of(reply);
         mark_ = static_cast<std::uint32_t>(reply.count);
         return;
     }

@@ -54,6 +54,7 @@ class TaskSharer final : public NoTasks, public forkmill::session::ObjectLink {
     std::map<std::uint64_t, int> owner_of_;  ///< Runs that go on → as whom they own.
     std::uint64_t lock_ = 0;
     forkmill::base::LockWord* word_ = nullptr;
+    std::uint32_t use_ = 0;
     std::uint32_t mark_ = 0;
     std::uint64_t last_op_ = 0;
     std::uint64_t epoch_ = 0;

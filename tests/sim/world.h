@@ -103,7 +103,11 @@ class World {
     /// Where the answer to an Open says that the lock's word is; null without one.
     forkmill::base::LockWord* word_of(const forkmill::wire::ObjectReply& opened) {
         const std::uint64_t place = opened.count >> 32;
-        return place == 0 ? nullptr : &lock_words.at(static_cast<std::uint32_t>(place - 1));
+        const std::uint64_t number = place & ((1U << forkmill::base::kLockWordBits) - 1);
+        return place == 0 ? nullptr : &lock_words.at(static_cast<std::uint32_t>(number - 1));
+    }
+    static std::uint32_t use_of(const forkmill::wire::ObjectReply& opened) {
+        return static_cast<std::uint32_t>(opened.count >> 32 >> forkmill::base::kLockWordBits);
     }
     std::uint64_t word_grants = 0;
 

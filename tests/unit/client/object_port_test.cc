@@ -504,8 +504,46 @@ TEST(ObjectPort, ALockThatWasLetGoOfDuringADroppedWaitIsNotKept) {
     });
     fake.pump();
     EXPECT_FALSE(lock.owns());
-    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 2U) << "nobody else would release it";
-    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[1].token, 12U);
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 1U) << "nobody else would release it";
+    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[0].token, 12U);
+}
+
+/// The broker has given the lock away: whoever locks again stands in line.
+TEST(ObjectPort, ALockThatAWaitGivesAwayIsNotHeldMeanwhile) {
+    FakeObjects fake;
+    auto lock = made(fake, [&] { return RLock{fake.pool}; });
+    auto condition = made(fake, [&] { return Condition{fake.pool, lock}; });
+    auto acquire = lock.lock_async();
+    fake.pump();
+    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
+        reply.token = 9;
+        reply.value = 1;
+    });
+    acquire.get();
+    auto wait = condition.wait_async();
+    EXPECT_FALSE(lock.owns());
+    EXPECT_EQ(lock.token(), 0U);
+    EXPECT_THROW(condition.notify(), NotOwner);
+    auto again = lock.try_lock_async(std::chrono::seconds{5});
+    fake.pump();
+    ASSERT_EQ(fake.count(wire::ObjectVerb::Acquire), 2U) << "the broker is asked";
+    fake.answer(fake.of(wire::ObjectVerb::Wait).at(0), Code::None, [](auto& reply) {
+        reply.token = 12;
+        reply.value = 1;
+    });
+    wait.get();
+    EXPECT_EQ(lock.token(), 12U);
+    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(1), Code::WaitTimeout);
+    EXPECT_FALSE(again.get());
+    // One that is refused never gave it away; one that is lost took it along.
+    for (const Code code : {Code::ObjectLimit, Code::LockLost}) {
+        auto refused = condition.wait_async();
+        EXPECT_FALSE(lock.owns());
+        fake.pump();
+        fake.answer(fake.of(wire::ObjectVerb::Wait).back(), code);
+        EXPECT_THROW(refused.get(), Error);
+        EXPECT_EQ(lock.owns(), code == Code::ObjectLimit);
+    }
 }
 
 TEST(ObjectPort, WhatACallbackThrowsIsNotTheOperationsError) {

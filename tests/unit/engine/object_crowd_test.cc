@@ -101,11 +101,11 @@ class Crowd : CrowdConfig, public Sharing {
     }
 
     void use_word(SessionIx who) {
-        if (const auto hold = memory[0].take(marks_[who], 1 + below(2))) {
+        if (const auto hold = memory[0].take(memory[0].use(), marks_[who], 1 + below(2))) {
             EXPECT_GT(hold->token, held_.token);
             held_ = *hold;
         } else {
-            memory[0].give(held_.mark, held_.token);
+            memory[0].give(memory[0].use(), held_.mark, held_.token);
         }
         step("by the word");
     }
