@@ -71,7 +71,8 @@ class Connection {
     }
     /// Readable while recv() would return, or throw, at once: for poll, epoll and wait(). Its own,
     /// until close() or the last copy's end. From the first call on each recv() is followed by one
-    /// more message, which asks whether there is another value; no value waits in this process.
+    /// more message, which asks whether there is another value; no value waits in this process. A
+    /// connection that is watched so counts as one call that waits.
     int fd() const { return detail::readable_fd(end(in_)); }
     /// This copy names no pipe any more.
     void close() {
