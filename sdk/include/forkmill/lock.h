@@ -27,7 +27,7 @@ inline namespace v0 {
 
 class FORKMILL_API BasicLock : public Object {
   public:
-    /// Waits in line: locks are granted in order of arrival.
+    /// Waits in line: those who wait are granted it in order of arrival.
     void lock();
     /// False: another holds it.
     bool try_lock() { return try_lock_for(Duration::zero()); }
@@ -42,8 +42,8 @@ class FORKMILL_API BasicLock : public Object {
     Operation<bool> try_lock_async(Duration timeout = Duration::zero());
     /// For guards: what release() would throw is logged.
     void unlock() noexcept;
-    /// Waits for the broker's word. Throws NotOwner if it is not held here, LockLost if it was, but
-    /// another has it since.
+    /// Waits for the broker's word, if it is asked. Throws NotOwner if it is not held here,
+    /// LockLost if it was, but another has it since.
     void release();
     Operation<void> release_async();
 
