@@ -338,7 +338,7 @@ class Killer {
 
     /// False: somebody who was told to end did not.
     bool run(int kills) {
-        std::thread here{[this] { churn_here(); }};
+        std::thread here{[this, seed = random_()] { churn_here(seed); }};
         for (int i = 0; i < kills && ledger_->breaches == 0; ++i) {
             // Storms, and calm enough for lines to form and items to pile up.
             const std::uint64_t pause = random_() % 3 == 0 ? 0 : random_() % 60;
@@ -406,9 +406,9 @@ class Killer {
     int killed_at(std::size_t moment) const { return killed_[moment]; }
 
   private:
-    void churn_here() {
+    void churn_here(std::uint64_t seed) {
         try {
-            Churn{*ledger_, shared_, own_[kTasks], kTasks, random_()}.run(false);
+            Churn{*ledger_, shared_, own_[kTasks], kTasks, seed}.run(false);
         } catch (const std::exception& error) {
             ledger_->breach(std::string{"this program: "} + error.what());
         }

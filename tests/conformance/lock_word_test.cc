@@ -68,13 +68,14 @@ void hammer_in_process(forkmill::Lock lock, int times) {
 
 /// A program of its own: its locks and its parent's are not mixed up.
 void with_a_pool_of_its_own(int times) {
-    forkmill::Pool pool{2};
-    forkmill::Lock lock{pool};
-    auto a = pool.apply_async(hammer_lock, lock, times);
-    auto b = pool.apply_async(hammer_lock, lock, times);
-    const int wrong = a.get(60s) + b.get(60s) + (lock.owns() ? 1 : 0);
-    pool.close();
-    pool.join();
+    int wrong = 0;
+    {
+        forkmill::Pool pool{2};
+        forkmill::Lock lock{pool};
+        auto a = pool.apply_async(hammer_lock, lock, times);
+        auto b = pool.apply_async(hammer_lock, lock, times);
+        wrong = a.get(60s) + b.get(60s) + (lock.owns() ? 1 : 0);
+    }
     std::exit(wrong == 0 && page->count == 2U * static_cast<unsigned>(times) ? 0 : 1);
 }
 
