@@ -78,6 +78,7 @@ struct GatewayConfig {
     base::Duration death_grace = std::chrono::milliseconds{
         5};  ///< How long a death notice waits for what the dead one still had in the pipe.
     std::uint32_t handles_max = 8192;
+    std::uint32_t heirs_max = 1024;  ///< Sessions that wait for, or are of, processes to be.
     /// Of operations on objects that a session may leave unacked; one that asks for more is ended.
     std::uint64_t answers_max = 4096;
 };

@@ -41,6 +41,10 @@ Peer* GatewayOps::open_heir(engine::SessionIx from,
     info.key = key;
     info.stream = stream;
     info.principal = parent != nullptr ? parent->principal : "local";
+    code = gateway.draining_                             ? wire::Code::Draining
+           : gateway.heirs_ >= gateway.config_.heirs_max ? wire::Code::BrokerFull
+                                                         : wire::Code::None;
+    if (code != wire::Code::None) return nullptr;
     engine::SessionIx index = engine::kNoSession;
     code = gateway.engine_.open_session(info, now, gateway.effects_, index);
     if (code != wire::Code::None) return nullptr;
@@ -67,8 +71,12 @@ wire::Code GatewayOps::pass(engine::SessionIx from,
         return wire::Code::Denied;
     }
     wire::Code code = wire::Code::None;
-    if (peer == nullptr) peer = open_heir(from, *key, op.token, code, now);
-    return peer == nullptr ? code : gateway.engine_.pass(from, peer->index, op, reply);
+    const bool opened = peer == nullptr;
+    if (opened) peer = open_heir(from, *key, op.token, code, now);
+    if (peer == nullptr) return code;
+    code = gateway.engine_.pass(from, peer->index, op, reply);
+    if (opened && code != wire::Code::None) end_session(*peer, wire::Code::SessionExpired, now);
+    return code;
 }
 
 /// What the dead one still had on its way counts, as a worker's does.

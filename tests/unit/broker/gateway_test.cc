@@ -564,7 +564,10 @@ TEST(GatewayHeirs, NobodyPassesOrBuriesWhatIsAnothers) {
     EXPECT_EQ(broker.ask(3, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8))).code,
               Code::ObjectClosed)
         << "there is no handle of it";
+    EXPECT_EQ(broker.sessions(), 2U) << "nothing was passed, so nobody is to come";
     EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8))).code,
+              Code::None);
+    EXPECT_EQ(broker.ask(3, broker.about(wire::ObjectVerb::Pass, Parent::name_of(8))).code,
               Code::Denied);
     EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(30))).code,
               Code::Denied);
@@ -573,6 +576,22 @@ TEST(GatewayHeirs, NobodyPassesOrBuriesWhatIsAnothers) {
     EXPECT_EQ(broker.sessions(), 3U);
     EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, "no key")).code,
               Code::InvalidRange);
+}
+
+TEST(GatewayHeirs, ThereAreSoManyAndNoMore) {
+    Parent broker;
+    const std::uint32_t most = GatewayConfig{}.heirs_max;
+    for (std::uint64_t key = 100; key < 100 + most; ++key) {
+        ASSERT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(key))).code,
+                  Code::None);
+        broker.hear(1, wire::encode({Kind::Ping, 0, broker.said[1]}, wire::Ping{}));
+    }
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(99))).code,
+              Code::BrokerFull);
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Bury, Parent::name_of(100))).value, 1);
+    broker.turn();
+    EXPECT_EQ(broker.ask(1, broker.about(wire::ObjectVerb::Pass, Parent::name_of(99))).code,
+              Code::None);
 }
 
 }  // namespace
