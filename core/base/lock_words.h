@@ -15,7 +15,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <mutex>
@@ -159,7 +158,6 @@ class LockWords {
         returned_.push_back(index);
     }
     LockWord& at(std::uint32_t index) { return words_[index]; }
-    std::size_t size() const { return words_.size(); }
 
   private:
     const std::span<LockWord> words_;

@@ -31,6 +31,11 @@ struct Page {
 volatile Page* const page = static_cast<Page*>(
     ::mmap(nullptr, sizeof(Page), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
 
+void clear_page() {
+    page->count = 0;
+    page->token = 0;
+}
+
 /// How often something was wrong.
 template <class L>
 int hammer(L& lock, int times) {
@@ -86,8 +91,7 @@ CONFORMANCE(L01, ManyProcessesHammerOneLock, "E") {
     forkmill::Pool pool{cluster.options()};
     constexpr int kTimes = 5'000;
     forkmill::Lock lock{pool};
-    page->count = 0;
-    page->token = 0;
+    clear_page();
     std::vector<forkmill::AsyncResult<int>> all;
     for (int i = 0; i < 4; ++i) all.push_back(pool.apply_async(hammer_lock, lock, kTimes));
     EXPECT_EQ(hammer(lock, kTimes), 0);
@@ -113,15 +117,14 @@ CONFORMANCE(L01, ProcessesHammerALockThatTheyWereGiven, "E") {
     forkmill::Pool pool{cluster.options()};
     constexpr int kTimes = 3'000;
     forkmill::Lock lock{pool};
-    page->count = 0;
-    page->token = 0;
+    clear_page();
     forkmill::Process a{hammer_in_process, lock, kTimes};
     forkmill::Process b{hammer_in_process, lock, kTimes};
     a.start();
     b.start();
     EXPECT_EQ(hammer(lock, kTimes), 0);
-    a.join();
-    b.join();
+    EXPECT_TRUE(a.join(60s));
+    EXPECT_TRUE(b.join(60s));
     EXPECT_EQ(a.exit_code(), 0);
     EXPECT_EQ(b.exit_code(), 0);
     EXPECT_EQ(page->count, 3U * kTimes);
@@ -194,12 +197,11 @@ CONFORMANCE(L01, AProcessWithAPoolOfItsOwnHasItsOwnLocks, "E") {
     Cluster cluster{size, {.workers = 1}};
     forkmill::Pool pool{cluster.options()};
     forkmill::Lock lock{pool};
-    page->count = 0;
-    page->token = 0;
+    clear_page();
     const std::scoped_lock held{lock};
     forkmill::Process process{with_a_pool_of_its_own, 500};
     process.start();
-    process.join();
+    EXPECT_TRUE(process.join(60s));
     EXPECT_EQ(process.exit_code(), 0);
     EXPECT_TRUE(lock.owns());
 }

@@ -13,6 +13,7 @@
 
 #include "tests/conformance/cluster.h"
 #include "tests/conformance/tasks.h"
+#include "tests/support/suspended.h"
 
 namespace conformance {
 
@@ -96,19 +97,7 @@ CONFORMANCE(P11, ThrowingCallbackIsReportedAndLaterOnesFire, "EIT") {
 
 namespace {
 
-/// A coroutine whose frame is in the caller's hands once it waits.
-struct Suspended {
-    struct promise_type {
-        Suspended get_return_object() {
-            return {std::coroutine_handle<promise_type>::from_promise(*this)};
-        }
-        std::suspend_never initial_suspend() noexcept { return {}; }
-        std::suspend_never final_suspend() noexcept { return {}; }
-        void return_void() {}
-        void unhandled_exception() { std::terminate(); }
-    };
-    std::coroutine_handle<promise_type> handle;
-};
+using forkmill::test::Suspended;
 template <class T>
 Suspended counts(forkmill::AsyncResult<T> result, std::atomic<int>& resumed) {
     static_cast<void>(co_await std::move(result));

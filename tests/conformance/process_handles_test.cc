@@ -256,13 +256,26 @@ CONFORMANCE(X12, AGrandchildHasThemToo, "EIT") {
     EXPECT_EQ(sum, 14);
 }
 
-CONFORMANCE(X12, ABranchThatComesDownFreesItsLocksAtOnce, "EIT") {
-    const TempDir directory;
-    Shared shared{size};
+namespace {
+
+/// A lock that the child of a child holds.
+struct HoldingGrandchild {
+    explicit HoldingGrandchild(Size size) : shared{size} {
+        parent.start();
+        grandchild = pid_in(directory / "held");
+    }
+    TempDir directory;
+    Shared shared;
     Lock lock{shared.pool};
     Process parent{have_a_child_that_holds, lock, directory / "held"};
-    parent.start();
-    const pid_t grandchild = pid_in(directory / "held");
+    pid_t grandchild = 0;
+};
+
+}  // namespace
+
+CONFORMANCE(X12, ABranchThatComesDownFreesItsLocksAtOnce, "EIT") {
+    HoldingGrandchild family{size};
+    auto& [directory, shared, lock, parent, grandchild] = family;
     ASSERT_GT(grandchild, 0);
     parent.kill();
     const auto killed = Clock::now();
@@ -274,12 +287,8 @@ CONFORMANCE(X12, ABranchThatComesDownFreesItsLocksAtOnce, "EIT") {
 }
 
 CONFORMANCE(X12, AGrandchildsDeathFreesItsLocksAtOnce, "EIT") {
-    const TempDir directory;
-    Shared shared{size};
-    Lock lock{shared.pool};
-    Process parent{have_a_child_that_holds, lock, directory / "held"};
-    parent.start();
-    const pid_t grandchild = pid_in(directory / "held");
+    HoldingGrandchild family{size};
+    auto& [directory, shared, lock, parent, grandchild] = family;
     ASSERT_GT(grandchild, 0);
     ::kill(grandchild, SIGKILL);
     const auto killed = Clock::now();

@@ -6,6 +6,7 @@
 #include <coroutine>
 
 #include "forkmill/shared.h"
+#include "tests/support/suspended.h"
 #include "tests/unit/client/fake_objects.h"
 
 namespace forkmill::detail {
@@ -159,23 +160,6 @@ TEST(ObjectPort, WhoWaitsAtTheBrokerGetsWhatIsKeptHere) {
     EXPECT_EQ(waits_too.get(), 9);
 }
 
-TEST(ObjectPort, ADroppedLockIsReleased) {
-    FakeObjects fake;
-    auto lock = made(fake, [&] { return Lock{fake.pool}; });
-    {
-        auto dropped = lock.lock_async();
-        fake.pump();
-        fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
-            reply.token = 9;
-            reply.value = 1;
-        });
-    }
-    fake.pump();
-    EXPECT_FALSE(lock.owns());
-    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 1U);
-    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[0].token, 9U);
-}
-
 TEST(ObjectPort, ANewIncarnationEndsWhatWasAskedButForOpens) {
     FakeObjects fake;
     auto queue = queue_of<int>(fake);
@@ -233,58 +217,6 @@ TEST(ObjectPort, TheEndOfThePoolEndsWhoWaits) {
     waiter.join();
     EXPECT_TRUE(cancelled);
     EXPECT_THROW(queue.put(1), Cancelled);
-}
-
-TEST(ObjectPort, SilenceOfEightSecondsLosesALock) {
-    FakeObjects fake;
-    auto lock = made(fake, [&] { return Lock{fake.pool}; });
-    const auto grant = [&](std::uint64_t token) {
-        auto acquire = lock.lock_async();
-        fake.pump();
-        fake.answer(fake.of(wire::ObjectVerb::Acquire).back(), Code::None, [&](auto& reply) {
-            reply.token = token;
-            reply.value = 1;
-        });
-        acquire.get();
-    };
-    const base::Time now = base::monotonic_now();
-    fake.port().begin_silence(now);
-    EXPECT_TRUE(fake.port().wants_pings());
-    grant(11);
-    EXPECT_TRUE(lock.owns());
-    EXPECT_EQ(lock.token(), 11U);
-    fake.port().begin_silence(now - 9s);
-    EXPECT_FALSE(lock.owns()) << "the last answered PING is nine seconds old";
-    EXPECT_THROW(lock.release(), LockLost);
-    fake.pump();
-    EXPECT_EQ(fake.count(wire::ObjectVerb::Release), 1U) << "the broker may not know yet";
-    EXPECT_THROW(lock.release(), NotOwner);
-
-    fake.port().begin_silence(now);
-    grant(12);
-    fake.port().on_heard(now + 9s);
-    EXPECT_FALSE(lock.owns()) << "it was silent long enough, though it is heard again";
-    fake.pump();
-    EXPECT_EQ(fake.of(wire::ObjectVerb::Release).back().token, 12U);
-}
-
-TEST(ObjectPort, ALockThatIsGrantedAfterASilenceIsLost) {
-    FakeObjects fake;
-    auto lock = made(fake, [&] { return Lock{fake.pool}; });
-    const base::Time now = base::monotonic_now();
-    fake.port().begin_silence(now);
-    auto acquire = lock.lock_async();
-    fake.pump();
-    fake.port().on_heard(now + 20s);
-    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
-        reply.token = 5;
-        reply.value = 1;
-    });
-    EXPECT_THROW(acquire.get(), LockLost) << "it may be another's by now";
-    EXPECT_FALSE(lock.owns());
-    fake.pump();
-    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 1U);
-    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[0].token, 5U);
 }
 
 TEST(ObjectPort, NoMoreIsUnansweredThanTheBrokerStands) {
@@ -387,18 +319,7 @@ TEST(ObjectPort, AnOperationIsAwaited) {
     EXPECT_TRUE(test::wait_until([&] { return first == 7 && second == -1; }, 10s));
 }
 
-struct Suspended {
-    struct promise_type {
-        Suspended get_return_object() {
-            return {std::coroutine_handle<promise_type>::from_promise(*this)};
-        }
-        std::suspend_never initial_suspend() noexcept { return {}; }
-        std::suspend_never final_suspend() noexcept { return {}; }
-        void return_void() {}
-        void unhandled_exception() { std::terminate(); }
-    };
-    std::coroutine_handle<promise_type> handle;
-};
+using test::Suspended;
 Suspended resumes(Queue<int> queue, std::atomic<int>& resumed) {
     try {
         static_cast<void>(co_await queue.get_async());
@@ -479,71 +400,6 @@ TEST(ObjectPort, ATryToReceiveNeverWaits) {
     EXPECT_EQ(here.try_recv(), 7);
     fake.stop();
     EXPECT_EQ(fake.count(wire::ObjectVerb::Get), 2U);
-}
-
-TEST(ObjectPort, ALockThatWasLetGoOfDuringADroppedWaitIsNotKept) {
-    FakeObjects fake;
-    auto lock = made(fake, [&] { return RLock{fake.pool}; });
-    auto condition = made(fake, [&] { return Condition{fake.pool, lock}; });
-    auto acquire = lock.lock_async();
-    fake.pump();
-    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
-        reply.token = 9;
-        reply.value = 1;
-    });
-    acquire.get();
-    {
-        auto dropped = condition.wait_async();
-        fake.pump();
-    }
-    lock.unlock();  // As a guard does after an exception of the wait.
-    fake.pump();
-    fake.answer(fake.of(wire::ObjectVerb::Wait).at(0), Code::TaskCancelled, [](auto& reply) {
-        reply.token = 12;
-        reply.value = 1;
-    });
-    fake.pump();
-    EXPECT_FALSE(lock.owns());
-    ASSERT_EQ(fake.count(wire::ObjectVerb::Release), 1U) << "nobody else would release it";
-    EXPECT_EQ(fake.of(wire::ObjectVerb::Release)[0].token, 12U);
-}
-
-/// The broker has given the lock away: whoever locks again stands in line.
-TEST(ObjectPort, ALockThatAWaitGivesAwayIsNotHeldMeanwhile) {
-    FakeObjects fake;
-    auto lock = made(fake, [&] { return RLock{fake.pool}; });
-    auto condition = made(fake, [&] { return Condition{fake.pool, lock}; });
-    auto acquire = lock.lock_async();
-    fake.pump();
-    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(0), Code::None, [](auto& reply) {
-        reply.token = 9;
-        reply.value = 1;
-    });
-    acquire.get();
-    auto wait = condition.wait_async();
-    EXPECT_FALSE(lock.owns());
-    EXPECT_EQ(lock.token(), 0U);
-    EXPECT_THROW(condition.notify(), NotOwner);
-    auto again = lock.try_lock_async(std::chrono::seconds{5});
-    fake.pump();
-    ASSERT_EQ(fake.count(wire::ObjectVerb::Acquire), 2U) << "the broker is asked";
-    fake.answer(fake.of(wire::ObjectVerb::Wait).at(0), Code::None, [](auto& reply) {
-        reply.token = 12;
-        reply.value = 1;
-    });
-    wait.get();
-    EXPECT_EQ(lock.token(), 12U);
-    fake.answer(fake.of(wire::ObjectVerb::Acquire).at(1), Code::WaitTimeout);
-    EXPECT_FALSE(again.get());
-    // One that is refused never gave it away; one that is lost took it along.
-    for (const Code code : {Code::ObjectLimit, Code::LockLost}) {
-        auto refused = condition.wait_async();
-        EXPECT_FALSE(lock.owns());
-        fake.pump();
-        fake.answer(fake.of(wire::ObjectVerb::Wait).back(), code);
-        EXPECT_THROW(refused.get(), Error);
-        EXPECT_EQ(lock.owns(), code == Code::ObjectLimit);
-    }
 }
 
 TEST(ObjectPort, WhatACallbackThrowsIsNotTheOperationsError) {
